@@ -1,0 +1,57 @@
+"""robodf: a lazy, planned DataFrame that turns robot recordings into training data.
+
+>>> import robodf as rd
+>>> df = rd.from_dict({"quality": [0.4, 0.9], "caption": ["pick", "place"]})
+>>> df.filter(lambda x: x["quality"] > 0.8).collect()["caption"].to_list()
+['place']
+"""
+
+from polars import selectors
+
+from robodf import errors
+from robodf.config import config
+from robodf.frame.frame import PipelineDataFrame
+from robodf.frame.joining import concat
+from robodf.frame.making import from_arrow, from_dict, from_pandas, from_polars, from_records
+from robodf.io.read import (
+    open_log,
+    read,
+    read_csv,
+    read_ipc,
+    read_json,
+    read_mcap,
+    read_ndjson,
+    read_parquet,
+    read_text,
+)
+from robodf.plan.expr import Expr
+from robodf.plan.functions import *  # noqa: F403 - the names are generated: see plan/functions.py
+from robodf.plan.functions import __all__ as _functions
+from robodf.sql import sql
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Expr",
+    "PipelineDataFrame",
+    "concat",
+    "config",
+    "errors",
+    "from_arrow",
+    "from_dict",
+    "from_pandas",
+    "from_polars",
+    "from_records",
+    "open_log",
+    "read",
+    "read_csv",
+    "read_ipc",
+    "read_json",
+    "read_mcap",
+    "read_ndjson",
+    "read_parquet",
+    "read_text",
+    "selectors",
+    "sql",
+    *_functions,
+]

@@ -1,0 +1,45 @@
+"""The differences between Polars 1.44 and 2.x, all in one place."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import uuid
+from typing import Any
+
+import polars as pl
+
+POLARS = tuple(int(part) for part in re.findall(r"\d+", pl.__version__)[:2])
+"""(major, minor) of the installed Polars."""
+
+_failures: dict[str, BaseException] = {}
+_TOKEN = re.compile(r"robodf-failure-[0-9a-f]{32}")
+
+
+def explode_options() -> dict[str, Any]:
+    """An empty list gives no row, as in Polars 2; 1.44 gives a null row unless told."""
+    return {"empty_as_null": False}
+
+
+def keep_failure(error: Exception) -> Exception:
+    """What a Python source should raise so that `original_failure` finds `error` again.
+
+    Polars 2 hands an exception of a Python source to the caller as it is; 1.44 turns it into a text.
+    """
+    if POLARS >= (2, 0):
+        return error
+    token = f"robodf-failure-{uuid.uuid4().hex}"
+    _failures[token] = error
+    return RuntimeError(token)
+
+
+def original_failure(error: BaseException) -> BaseException:
+    """The exception that a Python source raised, out of the one that Polars gives."""
+    found = _TOKEN.search(str(error))
+    return _failures.pop(found.group(), error) if found else error
+
+
+def supported(function: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """`options` without those that this version's `function` does not have."""
+    known = inspect.signature(function).parameters
+    return {name: value for name, value in options.items() if name in known}

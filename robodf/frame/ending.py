@@ -1,0 +1,163 @@
+"""Where a query runs: rows in memory, rows one by one, files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from robodf.errors import OptionError
+from robodf.frame.base import FrameBase
+from robodf.plan.nodes.rows import Count
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from robodf.frame.frame import PipelineDataFrame
+    from robodf.io.sink import WriteReport
+
+
+class Ending(FrameBase):
+    """Methods that execute the query."""
+
+    def collect(self, engine: str | None = None) -> pl.DataFrame:
+        """All rows as a polars.DataFrame. Executes the query.
+
+        >>> import robodf as rd
+        >>> rd.from_dict({"a": [1]}).collect()["a"].to_list()
+        [1]
+        """
+        from robodf.physical.local import collect
+
+        return collect(self._plan, engine)
+
+    def to_polars(self) -> pl.DataFrame:
+        """All rows as a polars.DataFrame: `collect` under another name. Executes the query."""
+        return self.collect()
+
+    def to_arrow(self) -> pa.Table:
+        """All rows as a pyarrow.Table. Executes the query."""
+        return self.collect().to_arrow()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """All rows as a pandas.DataFrame (pandas must be installed). Executes the query."""
+        try:
+            import pandas  # noqa: F401, ICN001
+        except ImportError as error:
+            raise ImportError("to_pandas needs pandas: pip install pandas") from error
+        return self.collect().to_pandas()
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """All rows as dicts. Executes the query."""
+        return self.collect().to_dicts()
+
+    def to_dict(self) -> dict[str, list]:
+        """All columns as lists. Executes the query."""
+        return self.collect().to_dict(as_series=False)
+
+    def iter_batches(self, batch_size: int = 65_536, engine: str | None = None) -> Iterator[pl.DataFrame]:
+        """The rows in order in frames of `batch_size` rows (the last one shorter). Executes as far as it is iterated."""
+        from robodf.physical.local import stream
+
+        if batch_size < 1:
+            raise OptionError(f"iter_batches: batch_size is at least 1, not {batch_size}")
+        return stream(self._plan, batch_size, engine)
+
+    def iter_rows(self, named: bool = True) -> Iterator[Any]:
+        """The rows as dicts (named=False: as tuples). Executes as far as it is iterated."""
+        for batch in self.iter_batches(8_192):
+            yield from batch.iter_rows(named=named)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The rows as an Arrow stream, for pyarrow, pandas, DuckDB and others. Executes the query."""
+        import pyarrow as pa
+
+        schema = pl.DataFrame(schema=self.schema).to_arrow().schema
+        batches = (b.cast(schema) for frame in self.iter_batches() for b in frame.to_arrow().to_batches())
+        return pa.RecordBatchReader.from_batches(schema, batches).__arrow_c_stream__(requested_schema)
+
+    def count_rows(self) -> int:
+        """The number of rows. Executes a count; from metadata alone where the plan allows it (`explain()` shows it).
+
+        >>> import robodf as rd
+        >>> rd.from_dict({"a": [1, 2]}).count_rows()
+        2
+        """
+        from robodf.physical.local import collect
+
+        return int(collect(Count(self._plan)).item())
+
+    def show(self, n: int = 8) -> None:
+        """Print the first `n` rows. Executes the query until they are there.
+
+        >>> import robodf as rd
+        >>> rd.from_dict({"a": [1]}).show()
+        shape: (1, 1)
+        ┌─────┐
+        │ a   │
+        │ --- │
+        │ i64 │
+        ╞═════╡
+        │ 1   │
+        └─────┘
+        """
+        with pl.Config(tbl_rows=n, tbl_cols=20):
+            print(self.head(n).collect())  # type: ignore[attr-defined]
+
+    def describe(self) -> pl.DataFrame:
+        """Count, nulls, mean, standard deviation, minimum, median and maximum of each column. Executes one pass."""
+        from robodf.frame.describe import describe
+
+        return describe(self)  # type: ignore[arg-type]
+
+    # -- files ------------------------------------------------------------------------------------------------
+
+    def to_parquet(self, path: str | os.PathLike, *, partition_by: str | Sequence[str] = (), mode: str = "error",
+                   rows_per_file: int | None = None, storage_options: dict | None = None, **options: Any) -> WriteReport:  # fmt: skip
+        """Write Parquet: to one file where `path` ends in .parquet, else to a directory of parts. Executes the query.
+
+        The rows keep their order and are streamed. What was at `path` stays whole until all is written: `mode` is
+        error (the default: the path must be free), overwrite, or append (directories). `partition_by` names columns
+        whose values become `name=value` folders. Other options go to Polars' writer (compression, row_group_size, ...).
+        The report has rows, files, bytes and seconds.
+        """
+        return self._write(path, "parquet", partition_by, mode, rows_per_file, storage_options, options)
+
+    def to_csv(self, path: str | os.PathLike, *, partition_by: str | Sequence[str] = (), mode: str = "error",
+               rows_per_file: int | None = None, storage_options: dict | None = None, **options: Any) -> WriteReport:  # fmt: skip
+        """Write CSV with a header; otherwise as `to_parquet`."""
+        return self._write(path, "csv", partition_by, mode, rows_per_file, storage_options, options)
+
+    def to_ndjson(self, path: str | os.PathLike, *, partition_by: str | Sequence[str] = (), mode: str = "error",
+                  rows_per_file: int | None = None, storage_options: dict | None = None, **options: Any) -> WriteReport:  # fmt: skip
+        """Write one JSON object a line; otherwise as `to_parquet`."""
+        return self._write(path, "ndjson", partition_by, mode, rows_per_file, storage_options, options)
+
+    def to_json(self, path: str | os.PathLike, *, mode: str = "error", rows_per_file: int | None = None,
+                storage_options: dict | None = None, **options: Any) -> WriteReport:  # fmt: skip
+        """Write one JSON array of objects; otherwise as `to_parquet`."""
+        return self._write(path, "json", (), mode, rows_per_file, storage_options, options)
+
+    def to_ipc(self, path: str | os.PathLike, *, partition_by: str | Sequence[str] = (), mode: str = "error",
+               rows_per_file: int | None = None, storage_options: dict | None = None, **options: Any) -> WriteReport:  # fmt: skip
+        """Write Arrow IPC (Feather); otherwise as `to_parquet`."""
+        return self._write(path, "ipc", partition_by, mode, rows_per_file, storage_options, options)
+
+    def _write(self, path: Any, format: str, partition_by: Any, mode: str, rows: int | None, storage: dict | None,
+               options: dict) -> WriteReport:  # fmt: skip
+        from robodf.io.sink import write
+        from robodf.physical.local import prepare, user_errors
+        from robodf.physical.progress import progress
+        from robodf.plan.resolve import column_names
+
+        engine = options.pop("engine", None)
+        keys = column_names([partition_by], self._plan.schema, "partition_by") if partition_by else ()
+        query = prepare(self._plan, engine)
+        with user_errors(), progress(f"write {format}"):
+            return write(query, path, format, mode=mode, partition_by=keys, rows_per_file=rows, options=options,
+                         storage_options=storage)  # fmt: skip
+
+

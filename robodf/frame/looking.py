@@ -1,0 +1,73 @@
+"""Looking at a query without running it, and at what it cost when it ran."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from robodf.errors import OptionError, hint
+from robodf.frame.base import FrameBase
+
+if TYPE_CHECKING:
+    from robodf.physical.explain import Explanation
+    from robodf.physical.profile import Profile
+
+STAGES = ("logical", "optimized", "rules", "physical", "all")
+
+
+class Looking(FrameBase):
+    """Methods that describe the query."""
+
+    def explain(self, stage: str = "all", *, format: str = "text") -> Explanation:
+        """The plan: as it was written (logical), optimized, what each rule did (rules), and what will run (physical).
+
+        `physical` says per scan which predicates are applied inside of the files and the bytes that will be read out
+        of the total, from indexes alone, and what Polars' streaming engine must hold in memory. Nothing is executed.
+        The answer prints as text, shows as HTML in a notebook, and has `.mermaid()`; format="mermaid" gives that text.
+
+        >>> import robodf as rd
+        >>> print(rd.from_dict({"a": [1]}).filter(rd.col("a") > 0).explain("logical"))
+        Filter col("a") > 0
+          InMemory 1 rows, 1 columns
+        """
+        from robodf.physical.explain import explain
+
+        if stage not in STAGES:
+            raise OptionError(f"explain: stage is one of {', '.join(STAGES)}, not {stage!r}{hint(stage, STAGES)}")
+        if format not in ("text", "mermaid"):
+            raise OptionError(f"explain: format is text or mermaid, not {format!r}")
+        return explain(self._plan, stage, format)
+
+    def profile(self) -> Profile:
+        """Run the query operator by operator and measure each: rows, bytes and seconds.
+
+        The result has `.rows` (the answer, a polars.DataFrame) and `.stages` (one row an operator). Every operator's
+        output is held in memory meanwhile, which a normal run does not do: use it on a part of large data.
+        """
+        from robodf.physical.profile import profile
+
+        return profile(self._plan)
+
+    @property
+    def errors(self) -> pl.DataFrame:
+        """What the sources skipped under on_error="skip" or "collect" in the runs so far: file, topic, offset, time, error."""
+        from robodf.physical.errors import skipped
+
+        return skipped(self._plan)
+
+    def __repr__(self) -> str:
+        """Schema and size of the plan; never executes."""
+        from robodf.plan.node import walk
+
+        operators = sum(1 for n in walk(self._plan) if hasattr(n, "lower"))
+        lines = [f"  {name}: {dtype}" for name, dtype in self._plan.schema.items()]
+        if len(lines) > 30:
+            lines = [*lines[:30], f"  … {len(lines) - 30} more columns"]
+        body = "\n".join(lines)
+        return f"PipelineDataFrame, not run: {operators} operators. Use .show(), .collect() or .explain().\n{body}"
+
+    def _repr_html_(self) -> str:
+        from robodf.physical.explain import frame_html
+
+        return frame_html(self._plan)

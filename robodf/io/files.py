@@ -1,0 +1,353 @@
+"""Random access to local and remote files, and the expansion of what a user names into files."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from robodf.errors import FileFormatError, NoFilesError, OptionError, hint, listing
+
+StorageOptions = Mapping[str, Any] | None
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+_WILDCARD = re.compile(r"[*?\[]")
+
+
+class _Bytes(Protocol):
+    """Where the bytes of one file come from; `read` may return less at the end of the file."""
+
+    def read(self, offset: int, length: int) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class FileReader:
+    """One file, read at any offset by any number of threads.
+
+    `path` is the name for messages, `size` the bytes it had when opened; `bytes_read` and `reads`
+    count what was asked of it, which is what pushdown is measured by.
+    """
+
+    def __init__(self, path: str, size: int, source: _Bytes):
+        self.path = path
+        self.size = size
+        self.bytes_read = 0
+        self.reads = 0
+        self._source = source
+        self._lock = threading.Lock()
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes from `offset`; FileFormatError where the file does not have them."""
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise FileFormatError(
+                f"{self.path}: needs {length} bytes at offset {offset}, but the file has {self.size} bytes: "
+                f"it is truncated or damaged"
+            )
+        if length == 0:
+            return b""
+        data = self._source.read(offset, length)
+        with self._lock:
+            self.reads += 1
+            self.bytes_read += len(data)
+        if len(data) != length:
+            raise FileFormatError(
+                f"{self.path}: got {len(data)} of {length} bytes at offset {offset}: "
+                f"the file shrank while being read"
+            )
+        return data
+
+    def close(self) -> None:
+        self._source.close()
+
+    def __enter__(self) -> FileReader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class _LocalBytes:
+    """`os.pread`: one descriptor serves all threads, since no position is shared."""
+
+    def __init__(self, fd: int):
+        self._fd = fd
+
+    def read(self, offset: int, length: int) -> bytes:
+        if self._fd < 0:
+            raise ValueError("read from a closed file")
+        data = os.pread(self._fd, length, offset)
+        if len(data) == length or not data:
+            return data
+        parts = [data]  # the kernel returns at most 2 GiB per call
+        got = len(data)
+        while got < length and (data := os.pread(self._fd, length - got, offset + got)):
+            parts.append(data)
+            got += len(data)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    __del__ = close
+
+
+class _RemoteBytes:
+    def __init__(self, fs: Any, name: str):
+        self._fs = fs
+        self._name = name
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._fs.cat_file(self._name, start=offset, end=offset + length)
+
+    def close(self) -> None:
+        """Nothing is held between reads."""
+
+
+def open_file(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> FileReader:
+    """Open one local path or fsspec URL for random access.
+
+    Raises NoFilesError where it does not exist or is a directory.
+
+    >>> import pathlib, tempfile
+    >>> name = pathlib.Path(tempfile.mkdtemp(), "a.bin")
+    >>> _ = name.write_bytes(b"0123456789")
+    >>> with open_file(name) as file:
+    ...     file.size, file.read_at(2, 3), file.bytes_read
+    (10, b'234', 3)
+    """
+    name = _name(path)
+    if not is_remote(name):
+        local = _local(name)
+        try:
+            fd = os.open(local, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except (FileNotFoundError, NotADirectoryError):
+            raise _missing(local) from None
+        status = os.fstat(fd)
+        if os.path.isdir(local):
+            os.close(fd)
+            raise NoFilesError(f"{local} is a directory, not a file")
+        return FileReader(name, status.st_size, _LocalBytes(fd))
+    fs, inner = _filesystem(name, storage_options)
+    return FileReader(name, _remote_size(fs, inner, name), _RemoteBytes(fs, inner))
+
+
+def fingerprint(
+    path: str | os.PathLike[str], storage_options: StorageOptions = None
+) -> tuple[int, int | str]:
+    """`(size in bytes, mtime in ns or etag)`: changes when the file does, so that a cache can tell."""
+    name = _name(path)
+    if not is_remote(name):
+        local = _local(name)
+        try:
+            status = os.stat(local)
+        except (FileNotFoundError, NotADirectoryError):
+            raise _missing(local) from None
+        return status.st_size, status.st_mtime_ns
+    fs, inner = _filesystem(name, storage_options)
+    try:
+        info = fs.info(inner)
+    except FileNotFoundError:
+        raise NoFilesError(f"no file {name}") from None
+    marks = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
+    mark = next((info[key] for key in marks if info.get(key)), "")
+    return int(info.get("size") or 0), str(mark)
+
+
+def list_files(
+    paths: Paths, extensions: tuple[str, ...], storage_options: StorageOptions = None
+) -> list[str]:
+    """The files that `paths` names, in natural order (`run_9` before `run_10`), each once.
+
+    `paths` is a file, a glob (`**` goes through directories), a directory (searched recursively for
+    `extensions`, such as `(".mcap",)`; names starting with `.` or `_` are left out), or a list of
+    those, whose own order is kept. A glob whose last part is `*` or `**` looks for `extensions` too.
+
+    Raises NoFilesError for anything that names no file.
+
+    >>> import os, pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> for name in ("run_10.mcap", "run_9.mcap", "notes.txt"):
+    ...     (folder / name).touch()
+    >>> [os.path.basename(p) for p in list_files(folder, (".mcap",))]
+    ['run_9.mcap', 'run_10.mcap']
+    """
+    names = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not names:
+        raise NoFilesError("no files: the list of paths is empty")
+    wanted = tuple(e.lower() for e in extensions)
+    found: dict[str, str] = {}
+    for item in names:
+        name = _name(item)
+        if is_remote(name):
+            for path in _list_remote(name, wanted, storage_options):
+                found.setdefault(path, path)
+        else:
+            for path in _list_local(_local(name), wanted):
+                found.setdefault(os.path.abspath(path), path)
+    return list(found.values())
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path goes through fsspec: a URL or a chain such as `zip://a.mcap::s3://b/c.zip`."""
+    return ("://" in path or "::" in path) and not path.startswith(("file://", "local://"))
+
+
+def natural_key(path: str) -> tuple[tuple[int, int, str], ...]:
+    """Sorts digits by value: `run_9` comes before `run_10`; equal values by their text."""
+    return tuple(
+        (1, int(part), part) if part.isdecimal() and part.isascii() else (0, 0, part)
+        for part in re.split(r"([0-9]{1,4000})", path)
+    )
+
+
+def _name(path: str | os.PathLike[str]) -> str:
+    name = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(name, str):
+        raise OptionError(f"a path is a str or a Path, not {type(path).__name__}")
+    if not name:
+        raise NoFilesError("no files: the path is empty")
+    if "\0" in name:
+        raise OptionError(f"a path cannot hold a null byte: {name!r}")
+    return name
+
+
+def _local(name: str) -> str:
+    for prefix in ("file://", "local://"):
+        name = name.removeprefix(prefix)
+    return os.path.expanduser(name)
+
+
+def _list_local(path: str, extensions: tuple[str, ...]) -> list[str]:
+    if os.path.isfile(path):  # before globbing: a name may itself hold `[` or `*`
+        return [path]
+    if os.path.isdir(path):
+        return _search(path, extensions)
+    if not _WILDCARD.search(path):
+        if os.path.exists(path):
+            raise NoFilesError(f"{path} is neither a file nor a directory")
+        raise _missing(path)
+    matches = glob.glob(path, recursive=True)
+    files = [m for m in matches if os.path.isfile(m)]
+    last = os.path.basename(path)
+    if last and not last.strip("*"):
+        files = [f for f in files if f.lower().endswith(extensions)]
+    if not files:
+        folders = [m for m in matches if os.path.isdir(m)]
+        for folder in folders:
+            files += _walk(folder, extensions)[0]
+    if not files:
+        inside = f"; {len(matches)} other names match it" if matches else ""
+        raise NoFilesError(f"no {listing(extensions)} file matches {path}{inside}")
+    return sorted(set(files), key=natural_key)
+
+
+def _search(folder: str, extensions: tuple[str, ...]) -> list[str]:
+    files, others = _walk(folder, extensions)
+    if not files:
+        instead = f"it holds {listing(others, 8)}" if others else "it is empty"
+        raise NoFilesError(f"no {listing(extensions)} file in {folder}: {instead}")
+    return files
+
+
+def _walk(folder: str, extensions: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The files wanted under a folder, and the names of others, each in natural order."""
+    files: list[str] = []
+    others: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(root)
+        if (status.st_dev, status.st_ino) in seen:  # a link back to a folder above
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
+        for name in names:
+            if name.startswith((".", "_")):
+                continue
+            path = os.path.join(root, name)
+            if name.lower().endswith(extensions) and os.path.isfile(path):
+                files.append(path)
+            else:
+                others.append(os.path.relpath(path, folder))
+    return sorted(files, key=natural_key), sorted(others, key=natural_key)
+
+
+def _missing(path: str) -> NoFilesError:
+    target = Path(path)
+    parent = target.parent
+    if not parent.is_dir():
+        while not parent.is_dir() and parent != parent.parent:
+            parent = parent.parent
+        return NoFilesError(f"no file {path}: there is no folder {target.parent} (only {parent})")
+    siblings = sorted(os.listdir(parent))
+    near = hint(target.name, siblings)
+    return NoFilesError(f"no file {path}{near}")
+
+
+def _filesystem(url: str, storage_options: StorageOptions) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs
+
+    try:
+        return url_to_fs(url, **dict(storage_options or {}))
+    except FileNotFoundError:  # the outer file of a chain such as zip://…::…
+        raise NoFilesError(f"no file {url}") from None
+    except ValueError as error:
+        if "protocol" in str(error).lower():
+            raise OptionError(f"{url}: {error}") from None
+        raise
+
+
+def _remote_size(fs: Any, inner: str, url: str) -> int:
+    try:
+        info = fs.info(inner)
+    except FileNotFoundError:
+        raise NoFilesError(f"no file {url}") from None
+    if info.get("type") == "directory":
+        raise NoFilesError(f"{url} is a directory, not a file")
+    size = info.get("size")
+    if size is None:
+        raise FileFormatError(
+            f"{url}: the server does not say how long the file is; download it and read the local copy"
+        )
+    return int(size)
+
+
+def _list_remote(url: str, extensions: tuple[str, ...], storage_options: StorageOptions) -> list[str]:
+    fs, inner = _filesystem(url, storage_options)
+    head, _, chain = url.partition("::")
+
+    def full(name: str) -> str:
+        path = fs.unstrip_protocol(name)
+        return f"{path}::{chain}" if chain else path
+
+    if _WILDCARD.search(head) and not fs.isfile(inner):
+        names = [str(n) for n in fs.glob(inner) if fs.isfile(n)]
+        if not inner.rsplit("/", 1)[-1].strip("*"):
+            names = [n for n in names if n.lower().endswith(extensions)]
+        if not names:
+            raise NoFilesError(f"no {listing(extensions)} file matches {url}")
+        return sorted(map(full, names), key=natural_key)
+    if not url.startswith(("http://", "https://")) and fs.isdir(inner):
+        names = [str(n) for n in fs.find(inner)]
+        root = inner.rstrip("/")
+        inside = [n for n in names if not _hidden(n.removeprefix(root))]
+        wanted = [n for n in inside if n.lower().endswith(extensions)]
+        if not wanted:
+            others = sorted(n.removeprefix(root).lstrip("/") for n in inside)
+            instead = f"it holds {listing(others, 8)}" if others else "it is empty"
+            raise NoFilesError(f"no {listing(extensions)} file in {url}: {instead}")
+        return sorted(map(full, wanted), key=natural_key)
+    if not fs.exists(inner):
+        raise NoFilesError(f"no file {url}")
+    return [url]
+
+
+def _hidden(relative: str) -> bool:
+    return any(part.startswith((".", "_")) for part in relative.strip("/").split("/"))

@@ -1,0 +1,81 @@
+"""JSON files that hold one array of objects (or one object): read whole, since the format has no index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import polars as pl
+
+from robodf.errors import FileFormatError, SchemaError
+from robodf.io.files import fingerprint, open_file
+from robodf.io.source import Request, ScanReport, Source, Split
+from robodf.io.stream import from_batches
+
+
+@dataclass(frozen=True)
+class JsonFiles(Source):
+    """JSON arrays of objects, one after the other, all with the columns of the first file."""
+
+    paths: tuple[str, ...]
+    storage: tuple[tuple[str, object], ...] = ()
+    state: tuple = ()
+
+    @property
+    def name(self) -> str:
+        return "json"
+
+    @cached_property
+    def schema(self) -> dict[str, pl.DataType]:
+        return dict(self._read(self.paths[0]).schema)
+
+    def __getstate__(self):
+        return {k: v for k, v in self.__dict__.items() if k != "schema"}
+
+    def scan(self, request: Request) -> pl.LazyFrame:
+        query = from_batches(self._batches, self.schema, self.describe())
+        query = query.head(request.limit) if request.limit is not None else query
+        return query.select(request.columns)
+
+    def splits(self, request: Request) -> Iterator[Split]:
+        for path, (size, _) in zip(self.paths, self.state):
+            yield Split(path, bytes=size)
+
+    def report(self, request: Request) -> ScanReport:
+        total = sum(size for size, _ in self.state)
+        return ScanReport(total, total, files=len(self.paths))
+
+    def describe(self) -> str:
+        return f"json {self.paths[0].rsplit('/', 1)[-1]}" + (f" and {len(self.paths) - 1} more" * (len(self.paths) > 1))
+
+    def _batches(self) -> Iterator[pl.DataFrame]:
+        for path in self.paths:
+            frame = self._read(path)
+            if dict(frame.schema) != self.schema:
+                missing = [n for n in self.schema if n not in frame.columns]
+                if missing:
+                    raise SchemaError(f"{path}: has no {missing}, which {self.paths[0]} has")
+                try:
+                    frame = frame.select(pl.col(n).cast(t) for n, t in self.schema.items())
+                except pl.exceptions.PolarsError as error:
+                    raise SchemaError(f"{path}: its columns are not those of {self.paths[0]}: {error}") from error
+            yield frame
+
+    def _read(self, path: str) -> pl.DataFrame:
+        with open_file(path, dict(self.storage)) as file:
+            data = file.read_at(0, file.size)
+        if not data.strip():
+            raise FileFormatError(f"{path}: the file is empty; a JSON file holds an array of objects")
+        try:
+            return pl.read_json(data, infer_schema_length=None)
+        except (pl.exceptions.PolarsError, ValueError) as error:
+            raise FileFormatError(
+                f"{path}: not a JSON array of objects ({str(error).splitlines()[0]}); for one object a line use read_ndjson"
+            ) from error
+
+
+def json_files(paths: list[str], storage: dict | None) -> JsonFiles:
+    """A source over files that exist."""
+    state = tuple(fingerprint(p, storage) for p in paths)
+    return JsonFiles(tuple(paths), tuple(sorted((storage or {}).items())), state)

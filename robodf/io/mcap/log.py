@@ -1,0 +1,144 @@
+"""A log before anything is read of its messages: topics, counts, rates, times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from robodf.errors import QueryError
+from robodf.io.mcap.files import recording_names, summaries
+from robodf.io.mcap.load import times_known
+from robodf.io.mcap.selection import END_OF_TIME
+from robodf.io.mcap.topic import TIME, kind_of
+
+if TYPE_CHECKING:
+    from robodf.frame.frame import PipelineDataFrame
+
+
+class Log:
+    """One or several recordings. `log.topics` is a table, `log["/imu"]` the lazy frame of a topic.
+
+    Everything here comes from the summaries of the files; no message is read.
+    """
+
+    def __init__(self, paths: list[str], on_error: str = "raise", storage_options: dict | None = None):
+        from robodf.io.files import fingerprint
+        from robodf.io.mcap.summary import check_on_error
+
+        check_on_error(on_error)
+        self.paths = tuple(paths)
+        self._on_error, self._storage = on_error, storage_options
+        states = tuple(fingerprint(p, storage_options) for p in paths)
+        self._summaries = summaries(self.paths, states, on_error, tuple(sorted((storage_options or {}).items())))
+
+    @property
+    def recordings(self) -> list[str]:
+        """The name of each file's recording."""
+        return recording_names(self.paths)
+
+    @property
+    def topics(self) -> pl.DataFrame:
+        """One row a topic: topic, type, encoding, count, rate_hz, start, end, files.
+
+        `start` and `end` are those of the chunks that hold the topic (an index has no finer times), `rate_hz` is the
+        count over that time; `count` is null where a file has no counts.
+        """
+        rows: dict[str, dict[str, Any]] = {}
+        for summary in self._summaries:
+            seen: set[str] = set()
+            for channel_id, channel in sorted(summary.channels.items()):
+                kind = kind_of(summary, channel_id)
+                row = rows.setdefault(channel.topic, {
+                    "topic": channel.topic, "type": kind.schema_name, "encoding": kind.message_encoding,
+                    "count": 0, "start": None, "end": None, "files": 0})  # fmt: skip
+                row["files"] += channel.topic not in seen
+                seen.add(channel.topic)
+                counts = None if summary.statistics is None else summary.statistics.channel_message_counts
+                known = row["count"] is not None and counts is not None
+                row["count"] = row["count"] + counts.get(channel_id, 0) if known else None
+                for chunk in summary.chunks:
+                    held = chunk.counts if chunk.counts is not None else chunk.message_index_offsets
+                    if times_known(chunk) and channel_id in held:
+                        row["start"] = min(t for t in (row["start"], chunk.start_time) if t is not None)
+                        row["end"] = max(t for t in (row["end"], chunk.end_time) if t is not None)
+        table = []
+        for row in sorted(rows.values(), key=lambda r: r["topic"]):
+            span = (row["end"] - row["start"]) / 1e9 if row["start"] is not None else 0
+            rate = row["count"] / span if row["count"] and span > 0 else None
+            times = {n: t if t is not None and t < END_OF_TIME else None for n in ("start", "end") for t in [row[n]]}
+            table.append({**row, **times, "rate_hz": rate})
+        schema = {"topic": pl.String, "type": pl.String, "encoding": pl.String, "count": pl.Int64, "rate_hz": pl.Float64,
+                  "start": TIME, "end": TIME, "files": pl.Int64}  # fmt: skip
+        return pl.DataFrame(table, schema=schema)
+
+    @property
+    def message_count(self) -> int | None:
+        """The number of messages; None where a file has no counts."""
+        counts = [s.statistics.message_count if s.statistics is not None else None for s in self._summaries]
+        return None if None in counts else sum(counts)  # type: ignore[arg-type]
+
+    @property
+    def start(self) -> Any:
+        """The first log_time as a datetime (to the microsecond), or None."""
+        return self.topics["start"].min()
+
+    @property
+    def end(self) -> Any:
+        """The last log_time as a datetime (to the microsecond), or None."""
+        return self.topics["end"].max()
+
+    @property
+    def duration(self) -> timedelta:
+        """From the first to the last message."""
+        return self.end - self.start if self.start is not None else timedelta(0)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        from robodf.io.files import fingerprint
+
+        return sum(fingerprint(p, self._storage)[0] for p in self.paths)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is damaged or lost, as the summaries tell."""
+        return [p for s in self._summaries for p in s.problems]
+
+    def messages(self) -> PipelineDataFrame:
+        """All messages, not decoded: see `rd.read_mcap` without a topic."""
+        from robodf.io.read import read_mcap
+
+        return read_mcap(list(self.paths), on_error=self._on_error, storage_options=self._storage)
+
+    def __getitem__(self, topic: str) -> PipelineDataFrame:
+        """The lazy frame of one topic, in typed columns."""
+        from robodf.io.read import read_mcap
+
+        if not isinstance(topic, str):
+            raise QueryError(f"log[...] takes a topic such as '/imu', not {topic!r}")
+        return read_mcap(list(self.paths), topic, on_error=self._on_error, storage_options=self._storage)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.topics["topic"].to_list())
+
+    def __contains__(self, topic: object) -> bool:
+        return topic in set(self)
+
+    def __len__(self) -> int:
+        return len({c.topic for s in self._summaries for c in s.channels.values()})
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
+    def __repr__(self) -> str:
+        count = self.message_count
+        facts = f"{len(self.paths)} file{'s' * (len(self.paths) != 1)}, {'?' if count is None else f'{count:,}'} messages"
+        with pl.Config(tbl_rows=60, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, fmt_str_lengths=60,
+                       tbl_width_chars=160):  # fmt: skip
+            return f"Log of {facts}, {self.duration}, {self.size:,} bytes\n{self.topics}"
+
+    def _repr_html_(self) -> str:
+        return self.topics._repr_html_()

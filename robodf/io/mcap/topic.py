@@ -1,0 +1,188 @@
+"""One topic as a table: the columns of its messages, over all channels and files that carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import polars as pl
+
+from robodf.errors import QueryError, SchemaError, column_not_found, hint, listing
+from robodf.io.mcap.chunks import read_chunk, select_chunks
+from robodf.io.mcap.files import counted
+from robodf.io.mcap.summary import Summary
+from robodf.io.messages import Decoder, Payloads, decoder_for, header_stamp
+from robodf.plan.nodes.scan import reduce_struct
+
+TIME = pl.Datetime("ns")
+META = {
+    "recording": pl.String(),
+    "log_time": TIME,
+    "publish_time": TIME,
+    "sequence": pl.UInt32(),
+    "header_stamp": TIME,
+}
+"""What every topic has beside its message."""
+
+
+@dataclass(frozen=True)
+class ChannelKind:
+    """What decides how the messages of a channel are decoded."""
+
+    message_encoding: str
+    schema_encoding: str
+    schema_name: str
+    schema_data: bytes
+
+    def decoder(self) -> Decoder:
+        return decoder_for(self.message_encoding, self.schema_encoding, self.schema_name, self.schema_data)
+
+
+def kind_of(summary: Summary, channel_id: int) -> ChannelKind:
+    channel = summary.channels[channel_id]
+    schema = summary.schemas.get(channel.schema_id)
+    if schema is None:
+        return ChannelKind(channel.message_encoding, "", "", b"")
+    return ChannelKind(channel.message_encoding, schema.encoding, schema.name, bytes(schema.data))
+
+
+def channels_of(summary: Summary, topics: Iterable[str] | None) -> frozenset[int]:
+    """The channels of a file that carry one of the topics (None: all)."""
+    wanted = None if topics is None else frozenset(topics)
+    return frozenset(i for i, c in summary.channels.items() if wanted is None or c.topic in wanted)
+
+
+@dataclass(frozen=True)
+class TopicTable:
+    """The columns of a topic, and which decoder fills them for each kind of channel."""
+
+    topic: str
+    schema: dict[str, pl.DataType]  # of the message, united over the kinds
+    kinds: dict[ChannelKind, dict[str, pl.DataType]]  # what each kind's decoder gives
+
+    @property
+    def columns(self) -> dict[str, pl.DataType]:
+        """The columns of the table: META, then the message, whose names get `msg.` where they are taken."""
+        return {**META, **{self.column(name): dtype for name, dtype in self.schema.items()}}
+
+    def column(self, field: str) -> str:
+        return f"msg.{field}" if field in META else field
+
+    def field(self, column: str) -> str:
+        return column.removeprefix("msg.") if column not in self.schema else column
+
+    @property
+    def decoders(self) -> str:
+        """How the messages are read, for `explain()`."""
+        made = [kind.decoder() for kind in self.kinds]
+        return ", ".join(dict.fromkeys(d.name + (f" ({d.reason})" if d.reason else "") for d in made))
+
+
+def topic_table(topic: str, paths: tuple[str, ...], summaries: list[Summary], storage: tuple) -> TopicTable:
+    """The table of a topic. JSON without a usable schema is inferred from the first chunk that has it."""
+    known = sorted({c.topic for s in summaries for c in s.channels.values()})
+    if topic not in known:
+        raise QueryError(f"no topic {topic!r} in {_files(paths)}{hint(topic, known)} Topics: {listing(known)}.")
+    kinds: dict[ChannelKind, dict[str, pl.DataType]] = {}
+    united: dict[str, pl.DataType] = {}
+    origin: dict[str, str] = {}
+    for path, summary in zip(paths, summaries):
+        for channel_id in sorted(channels_of(summary, [topic])):
+            kind = kind_of(summary, channel_id)
+            if kind in kinds:
+                continue
+            decoder = kind.decoder()
+            schema = decoder.schema
+            if schema is None:
+                schema = decoder.infer(_sample(path, summary, topic, storage))
+            kinds[kind] = schema
+            for name, dtype in schema.items():
+                if name in united and united[name] != dtype:
+                    raise SchemaError(
+                        f"topic {topic!r}: {name!r} is {united[name]} in {origin[name]} and {dtype} in {path}. "
+                        "Read the files apart and cast, or read without topic= for the raw messages"
+                    )
+                united.setdefault(name, dtype)
+                origin.setdefault(name, path)
+    return TopicTable(topic, united, kinds)
+
+
+def _sample(path: str, summary: Summary, topic: str, storage: tuple) -> Payloads:
+    channels = channels_of(summary, [topic])
+    with counted(path, storage) as file:
+        for chunk in select_chunks(summary, channels):
+            found = read_chunk(file, summary, chunk, channels, on_error="skip")
+            if len(found):
+                return Payloads(found.buffer, found.offset, found.length)
+    return Payloads.of([])
+
+
+def projection(table: TopicTable, columns: Iterable[str], fields: tuple[tuple[str, ...], ...]) -> dict | None:
+    """The wanted columns as the tree that decoders take; {} where no field of the message is wanted."""
+    tree: dict = {}
+    for column in columns:
+        if column in META and column != "header_stamp":
+            continue
+        if column == "header_stamp":
+            path = header_stamp(table.schema)
+            if path is not None:
+                _graft(tree, path)
+            continue
+        if column not in table.columns:
+            raise column_not_found(column, table.columns, f"topic {table.topic}")
+        paths = [(table.field(column), *f[1:]) for f in fields if f[0] == column]
+        for path in paths or [(table.field(column),)]:
+            _graft(tree, path)
+    return tree
+
+
+def _graft(tree: dict, path: tuple[str, ...]) -> None:
+    for i, part in enumerate(path):
+        last = i == len(path) - 1
+        if part in tree and tree[part] is None:
+            return  # wanted whole already
+        if last:
+            tree[part] = None
+        else:
+            tree = tree.setdefault(part, {})
+
+
+def message_columns(table: TopicTable, decoded: pl.DataFrame, columns: Iterable[str],
+                    fields: tuple[tuple[str, ...], ...]) -> list[pl.Series]:  # fmt: skip
+    """The wanted columns of the message out of what a decoder gave; null where this channel lacks them."""
+    made = []
+    for column in columns:
+        if column == "header_stamp":
+            made.append(_stamp(table, decoded))
+        elif column not in META:
+            paths = [f[1:] for f in fields if f[0] == column]
+            name = table.field(column)
+            dtype = reduce_struct(table.schema[name], paths) if paths else table.schema[name]
+            if name not in decoded.columns:
+                made.append(pl.Series(column, [None], dtype=dtype).extend_constant(None, decoded.height - 1)
+                            if decoded.height else pl.Series(column, [], dtype=dtype))  # fmt: skip
+            else:
+                made.append(_fit(decoded.get_column(name), dtype).alias(column))
+    return made
+
+
+def _fit(column: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """The column with only the fields of `dtype`: the header stamp may have brought one more."""
+    if column.dtype == dtype or not isinstance(dtype, pl.Struct):
+        return column
+    parts = [_fit(column.struct.field(f.name), f.dtype) for f in dtype.fields]  # type: ignore[arg-type]
+    return pl.DataFrame(parts).to_struct(column.name)
+
+
+def _stamp(table: TopicTable, decoded: pl.DataFrame) -> pl.Series:
+    path = header_stamp(table.schema)
+    if path is None or path[0] not in decoded.columns:
+        return pl.Series("header_stamp", [None], dtype=TIME).new_from_index(0, decoded.height)
+    column = decoded.get_column(path[0])
+    for part in path[1:]:
+        column = column.struct.field(part)
+    return column.alias("header_stamp")
+
+
+def _files(paths: tuple[str, ...]) -> str:
+    return paths[0] if len(paths) == 1 else f"{len(paths)} files ({paths[0]}, …)"

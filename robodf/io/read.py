@@ -1,0 +1,158 @@
+"""`rd.read(...)` and the readers of each format: from paths to a lazy frame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from robodf.errors import FileFormatError, OptionError, hint, listing
+from robodf.io.files import list_files, open_file
+
+if TYPE_CHECKING:
+    from robodf.frame.frame import PipelineDataFrame
+    from robodf.io.mcap.log import Log
+    from robodf.io.source import Source
+
+Paths = str | os.PathLike | Iterable[str | os.PathLike]
+
+EXTENSIONS = {
+    ".parquet": "parquet", ".pq": "parquet",
+    ".csv": "csv", ".tsv": "csv",
+    ".ndjson": "ndjson", ".jsonl": "ndjson",
+    ".json": "json",
+    ".arrow": "ipc", ".ipc": "ipc", ".feather": "ipc",
+    ".txt": "text", ".log": "text",
+    ".mcap": "mcap",
+}  # fmt: skip
+
+_MAGIC = ((b"PAR1", "parquet"), (b"\x89MCAP0\r\n", "mcap"), (b"ARROW1", "ipc"))
+
+
+def read(paths: Paths, format: str | None = None, *, storage_options: dict | None = None, **options: Any) -> PipelineDataFrame:
+    """A lazy frame of files: a path, a glob, a directory, or a list of them.
+
+    The format is found by the content and the extension; `format` (parquet, csv, ndjson, json, ipc, text, mcap) says it.
+    Other options go to that format's reader. Only names, footers and summaries are read now.
+
+    >>> import robodf as rd, tempfile, os
+    >>> folder = tempfile.mkdtemp()
+    >>> report = rd.from_dict({"a": [1, 2]}).to_parquet(os.path.join(folder, "x.parquet"))
+    >>> rd.read(os.path.join(folder, "*.parquet")).count_rows()
+    2
+    """
+    known = sorted(set(EXTENSIONS.values()))
+    if format is not None and format not in known:
+        raise OptionError(f"read: format={format!r}{hint(format, known)} Formats: {', '.join(known)}")
+    extensions = tuple(e for e, f in EXTENSIONS.items() if format in (None, f))
+    files = list_files(paths, extensions, storage_options)  # type: ignore[arg-type]
+    if format is None:
+        formats = {path: _format_of(path, storage_options) for path in files}
+        kinds = sorted(set(formats.values()))
+        if len(kinds) > 1:
+            examples = [next(p for p in files if formats[p] == kind) for kind in kinds]
+            raise FileFormatError(
+                f"read: files of several formats ({', '.join(kinds)}), such as {listing(examples)}. "
+                "Pass format= to take one, or read each and join or concat them"
+            )
+        format = kinds[0]
+    readers = {"json": read_json, "text": read_text, "mcap": read_mcap}
+    if format in readers:
+        return readers[format](files, storage_options=storage_options, **options)
+    return _tables(format, files, options, storage_options, f"read ({format})")
+
+
+def read_parquet(paths: Paths, *, storage_options: dict | None = None, **options: Any) -> PipelineDataFrame:
+    """A lazy frame of Parquet files. Columns, predicates (by row group statistics) and limits are pushed into them.
+
+    Options are those of `polars.scan_parquet` (hive_partitioning, missing_columns, ...).
+    """
+    return _tables("parquet", paths, options, storage_options, "read_parquet")
+
+
+def read_csv(paths: Paths, *, storage_options: dict | None = None, **options: Any) -> PipelineDataFrame:
+    """A lazy frame of CSV files. Options are those of `polars.scan_csv` (separator, schema_overrides, ...).
+
+    Types are guessed from the first 100 lines unless given.
+    """
+    return _tables("csv", paths, options, storage_options, "read_csv")
+
+
+def read_ndjson(paths: Paths, *, storage_options: dict | None = None, **options: Any) -> PipelineDataFrame:
+    """A lazy frame of files with one JSON object a line. Options are those of `polars.scan_ndjson`."""
+    return _tables("ndjson", paths, options, storage_options, "read_ndjson")
+
+
+def read_ipc(paths: Paths, *, storage_options: dict | None = None, **options: Any) -> PipelineDataFrame:
+    """A lazy frame of Arrow IPC (Feather) files. Options are those of `polars.scan_ipc`."""
+    return _tables("ipc", paths, options, storage_options, "read_ipc")
+
+
+def read_json(paths: Paths, *, storage_options: dict | None = None) -> PipelineDataFrame:
+    """A lazy frame of files with one JSON array of objects. The first file is read now, for its columns."""
+    from robodf.io.json_files import json_files
+
+    return _frame(json_files(list_files(paths, (".json",), storage_options), storage_options))  # type: ignore[arg-type]
+
+
+def read_text(paths: Paths, *, encoding: str = "utf-8", storage_options: dict | None = None) -> PipelineDataFrame:
+    """A lazy frame of text files, one row a line: path, line (from 1), text."""
+    from robodf.io.text import text_lines
+
+    files = list_files(paths, (".txt", ".log", ".md", ".text"), storage_options)  # type: ignore[arg-type]
+    return _frame(text_lines(files, encoding, storage_options))
+
+
+def read_mcap(paths: Paths, topic: str | None = None, *, start: Any = None, end: Any = None, on_error: str = "raise",
+              storage_options: dict | None = None) -> PipelineDataFrame:  # fmt: skip
+    """A lazy frame of MCAP logs: the messages of one topic in typed columns, or all messages without decoding them.
+
+    With `topic`: recording, log_time, publish_time, sequence, header_stamp, and the fields of the message. Without:
+    recording, topic, type, log_time, publish_time, sequence, size, data. Rows are in file order. Times are
+    Datetime("ns"), UTC. `start` (inclusive) and `end` (exclusive) bound log_time; a filter on topic or log_time does
+    the same. Only the chunks that can hold wanted messages are read. `on_error` says what to do with damage: raise,
+    skip, or collect (skip, and list it in `df.errors`).
+    """
+    from robodf.io.mcap.source import mcap_source
+
+    files = list_files(paths, (".mcap",), storage_options)  # type: ignore[arg-type]
+    return _frame(mcap_source(files, topic, start, end, on_error, storage_options))
+
+
+def open_log(path: Paths, *, on_error: str = "raise", storage_options: dict | None = None) -> Log:
+    """A log or several: `.topics` (types, counts, rates, time range, from the summaries alone) and `log["/imu"]`."""
+    from robodf.io.mcap.log import Log
+
+    files = list_files(path, (".mcap",), storage_options)  # type: ignore[arg-type]
+    return Log(files, on_error, storage_options)
+
+
+def _tables(format: str, paths: Paths, options: dict, storage: dict | None, doing: str) -> PipelineDataFrame:
+    from robodf.io.tables import table_files
+
+    extensions = tuple(e for e, f in EXTENSIONS.items() if f == format)
+    files = list_files(paths, extensions, storage)  # type: ignore[arg-type]
+    if format == "csv" and "separator" not in options and all(f.endswith(".tsv") for f in files):
+        options = {**options, "separator": "\t"}
+    return _frame(table_files(format, files, options, storage, doing))
+
+
+def _frame(source: Source) -> PipelineDataFrame:
+    from robodf.frame.frame import PipelineDataFrame
+    from robodf.plan.nodes.scan import Scan
+
+    plan = Scan(source)
+    _ = plan.schema  # a file that cannot be read is reported now
+    return PipelineDataFrame(plan)
+
+
+def _format_of(path: str, storage: dict | None) -> str:
+    with open_file(path, storage) as file:
+        head = file.read_at(0, min(8, file.size))
+    for magic, format in _MAGIC:
+        if head.startswith(magic):
+            return format
+    extension = os.path.splitext(path.lower())[1]
+    if extension in EXTENSIONS:
+        return EXTENSIONS[extension]
+    raise FileFormatError(f"{path}: the format is not known by content or extension; pass format=")

@@ -1,0 +1,99 @@
+"""Text files as rows: one row a line."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from robodf.errors import FileFormatError, OptionError
+from robodf.io.files import open_file
+from robodf.io.source import Request, ScanReport, Source, Split
+from robodf.io.stream import from_batches
+
+_BLOCK = 4 << 20
+_LONGEST = 256 << 20  # a line of more bytes than this is no line of text
+
+
+@dataclass(frozen=True)
+class TextLines(Source):
+    """Lines of text files, without their line ends, in order."""
+
+    paths: tuple[str, ...]
+    encoding: str = "utf-8"
+    storage: tuple[tuple[str, object], ...] = ()
+    state: tuple = ()
+
+    @property
+    def name(self) -> str:
+        return "text"
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        return {"path": pl.String(), "line": pl.UInt32(), "text": pl.String()}
+
+    def scan(self, request: Request) -> pl.LazyFrame:
+        query = from_batches(self._batches, self.schema, self.describe())
+        query = query.head(request.limit) if request.limit is not None else query
+        return query.select(request.columns)
+
+    def splits(self, request: Request) -> Iterator[Split]:
+        for path, (size, _) in zip(self.paths, self.state):
+            yield Split(path, bytes=size)
+
+    def report(self, request: Request) -> ScanReport:
+        total = sum(size for size, _ in self.state)
+        return ScanReport(total if request.limit is None else None, total, files=len(self.paths))
+
+    def describe(self) -> str:
+        return f"text {self.paths[0].rsplit('/', 1)[-1]}" + (f" and {len(self.paths) - 1} more" * (len(self.paths) > 1))
+
+    def _batches(self) -> Iterator[pl.DataFrame]:
+        for path in self.paths:
+            first = 1
+            for lines in self._lines(path):
+                yield pl.DataFrame(
+                    {"path": [path] * len(lines), "line": range(first, first + len(lines)), "text": lines},
+                    schema=self.schema,
+                )
+                first += len(lines)
+
+    def _lines(self, path: str) -> Iterator[list[str]]:
+        """Blocks of lines; only \\n, \\r\\n and \\r end a line, as text editors count."""
+        decoder = codecs.getincrementaldecoder(self.encoding)()
+        rest, offset, done = "", 0, 0
+        with open_file(path, dict(self.storage)) as file:
+            while offset < file.size:
+                block = file.read_at(offset, min(_BLOCK, file.size - offset))
+                offset += len(block)
+                try:
+                    text = rest + decoder.decode(block, final=offset == file.size)
+                except UnicodeDecodeError as error:
+                    raise FileFormatError(
+                        f"{path}: not {self.encoding} text near byte {offset - len(block) + error.start}, "
+                        f"after line {done}: pass encoding= (for example 'latin-1')"
+                    ) from error
+                held = "\r" if text.endswith("\r") and offset < file.size else ""
+                lines = text[: len(text) - len(held)].replace("\r\n", "\n").replace("\r", "\n").split("\n")
+                rest = lines.pop() + held
+                if len(rest) > _LONGEST:
+                    raise FileFormatError(f"{path}: line {done + 1} is longer than {_LONGEST} bytes: not a text file")
+                done += len(lines)
+                if lines:
+                    yield lines
+        if rest:
+            yield [rest]
+
+
+def text_lines(paths: list[str], encoding: str, storage: dict | None) -> TextLines:
+    """A source over files that exist."""
+    from robodf.io.files import fingerprint
+
+    try:
+        codecs.lookup(encoding)
+    except LookupError as error:
+        raise OptionError(f"read_text: no encoding {encoding!r}") from error
+    state = tuple(fingerprint(p, storage) for p in paths)
+    return TextLines(tuple(paths), encoding, tuple(sorted((storage or {}).items())), state)

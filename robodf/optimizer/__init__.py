@@ -1,0 +1,106 @@
+"""The same query, cheaper. A rule is a function `Plan -> Plan | None`, one file each; None means "nothing to do here"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from robodf.errors import RuleError
+from robodf.optimizer.count_from_metadata import count_from_metadata
+from robodf.optimizer.fuse_map_batches import fuse_map_batches
+from robodf.optimizer.fuse_rowwise import fuse_rowwise
+from robodf.optimizer.prune_columns import prune_columns
+from robodf.optimizer.push_filter import push_filter
+from robodf.optimizer.push_limit import push_limit
+from robodf.optimizer.share_subplans import share_subplans
+from robodf.optimizer.simplify_predicates import simplify_predicates
+from robodf.plan.base import Plan, tree
+
+Rule = Callable[[Plan], Plan | None]
+
+RULES: tuple[Rule, ...] = (
+    share_subplans,  # first: once predicates are pushed into the uses of a sub-plan, they are no longer alike
+    simplify_predicates,  # before the push: sources understand plain comparisons of a column with a constant
+    push_filter,
+    push_limit,  # after filters: a limit does not pass a filter that could have gone lower
+    count_from_metadata,  # after both: a count needs to know what the scan was asked
+    fuse_rowwise,  # before pruning: fewer nodes to prune
+    fuse_map_batches,
+    prune_columns,  # last: it looks at the whole plan, and every other rule changes what is read
+)
+
+_MOST_PASSES = 20
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What one rule did to the whole plan: for `explain("rules")`."""
+
+    rule: str
+    before: Plan
+    after: Plan
+
+    def __str__(self) -> str:
+        indent = lambda plan: "\n".join("    " + line for line in tree(plan).splitlines())  # noqa: E731
+        return f"{self.rule}\n  before\n{indent(self.before)}\n  after\n{indent(self.after)}"
+
+
+def optimize(plan: Plan, rules: tuple[Rule, ...] = RULES, trace: list[Applied] | None = None) -> Plan:
+    """The plan after all rules, in passes until none of them finds anything. RuleError where a rule is wrong."""
+    schema = list(plan.schema.items())
+    for _ in range(_MOST_PASSES):
+        start = plan
+        for rule in rules:
+            plan = _to_fixpoint(plan, rule, schema, trace)
+        if plan is start:
+            return plan
+    raise RuleError(f"the rules do not come to an end on\n{tree(plan)}")
+
+
+def _to_fixpoint(plan: Plan, rule: Rule, schema: list, trace: list[Applied] | None) -> Plan:
+    seen = {id(plan): plan}
+    while (new := apply_rule(plan, rule)) is not plan:
+        if list(new.schema.items()) != schema:
+            raise RuleError(
+                f"{rule.__name__} changed the schema of\n{tree(plan)}\nto\n{tree(new)}\n"
+                f"from {schema}\nto {list(new.schema.items())}"
+            )
+        if id(new) in seen:
+            raise RuleError(f"{rule.__name__} goes round in circles on\n{tree(new)}")
+        if trace is not None:
+            trace.append(Applied(rule.__name__, plan, new))
+        seen[id(new)] = plan = new
+    return plan
+
+
+def apply_rule(plan: Plan, rule: Rule) -> Plan:
+    """One pass of `rule`, from the root down; a node with two parents is visited once. No recursion: plans are deep."""
+    if getattr(rule, "whole_plan", False):
+        return rule(plan) or plan
+    done: dict[int, Plan] = {}
+    keep: list[Plan] = []  # ids in `done` stay valid while the nodes live
+    stack: list[tuple[Plan, Plan | None]] = [(plan, None)]
+    while stack:
+        old, changed = stack.pop()
+        if changed is not None:
+            done[id(old)] = _with_inputs(changed, tuple(done[id(i)] for i in changed.inputs()))
+            continue
+        if id(old) in done:
+            continue
+        new = rule(old) or old
+        keep += [old, new]
+        stack.append((old, new))
+        stack.extend((child, None) for child in new.inputs())
+    return done[id(plan)]
+
+
+def _with_inputs(plan: Plan, inputs: tuple[Plan, ...]) -> Plan:
+    old = plan.inputs()
+    if all(a is b for a, b in zip(old, inputs)):
+        return plan
+    new = plan.with_inputs(inputs)
+    # A schema follows from the fields and the schemas of the inputs: asking Polars again would say the same.
+    if "schema" in plan.__dict__ and "schema" not in new.__dict__:
+        if all(list(a.schema.items()) == list(b.schema.items()) for a, b in zip(old, inputs)):
+            new.__dict__["schema"] = plan.schema
+    return new

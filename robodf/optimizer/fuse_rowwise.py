@@ -1,0 +1,68 @@
+"""Adjacent row-wise work becomes one node."""
+
+from __future__ import annotations
+
+from robodf.plan.base import Plan
+from robodf.plan.expr import Col, Expr, Lit, conjunction, conjuncts, substitute
+from robodf.plan.nodes.filter import Filter
+from robodf.plan.nodes.project import Select, WithColumns
+from robodf.plan.resolve import Named
+
+
+def fuse_rowwise(plan: Plan) -> Plan | None:
+    """Join a filter with the filter below it, and a projection with the projection below it.
+
+    Before::
+
+        Select [a, ok]
+          WithColumns [ok=col("a") > 0]
+            Select [a=col("x"), b]
+              Scan x.parquet
+
+    After::
+
+        Select [a=col("x"), ok=col("x") > 0]
+          Scan x.parquet
+
+    An expression that is used more than once is not copied into its uses, unless it is a column or a constant.
+    """
+    if isinstance(plan, Filter) and isinstance(plan.input, Filter):
+        below = plan.input
+        if plan.where.movable and below.where.movable:
+            parts = dict.fromkeys([*conjuncts(below.where), *conjuncts(plan.where)])
+            return Filter(below.input, conjunction(parts))
+    if isinstance(plan, (Select, WithColumns)) and isinstance(plan.input, (Select, WithColumns)):
+        return _fuse(plan, plan.input)
+    return None
+
+
+def _fuse(top: Select | WithColumns, below: Select | WithColumns) -> Plan | None:
+    if not below.keeps_rows or any(isinstance(name, tuple) for name, _ in (*below.exprs, *top.exprs)):
+        return None
+    inlined = _inline(top.exprs, below.definitions)
+    if inlined is None:
+        return None
+    if isinstance(top, Select):
+        if isinstance(below, Select) and not any(e.columns for _, e in inlined):
+            return None  # constants alone: one row, whatever the input has
+        return Select(below.input, inlined)
+    made = dict(inlined)
+    merged = tuple((name, made.pop(name, e)) for name, e in below.exprs)
+    return below.replace(exprs=merged + tuple(made.items()))  # type: ignore[arg-type]
+
+
+def _inline(exprs: Named, by: dict[str, Expr]) -> Named | None:
+    """`exprs` over the input of the projection `by`; None where that would compute something twice or cannot be."""
+    uses: dict[str, int] = {}
+    for _, e in exprs:
+        if not e.transparent:
+            return None
+        for ref in e.polars.meta.root_names():
+            uses[ref] = uses.get(ref, 0) + 1
+    for ref, times in uses.items():
+        definition = by.get(ref)
+        if definition is None or isinstance(definition, (Col, Lit)):
+            continue
+        if times > 1 or not definition.transparent:
+            return None
+    return tuple((name, substitute(e, by)) for name, e in exprs)

@@ -1,0 +1,114 @@
+"""Plans as text, Mermaid and HTML. It shows what will happen, and nothing that will not."""
+
+from __future__ import annotations
+
+import html
+
+from robodf.optimizer import Applied, optimize
+from robodf.plan.base import Plan, tree
+from robodf.plan.node import walk
+from robodf.plan.nodes.scan import Scan
+
+
+class Explanation:
+    """What `df.explain()` gives: prints as text, shows as HTML in a notebook."""
+
+    def __init__(self, text: str, plan: Plan):
+        self._text, self._plan = text, plan
+
+    def __str__(self) -> str:
+        return self._text
+
+    __repr__ = __str__
+
+    def mermaid(self) -> str:
+        """The optimized plan as a Mermaid flowchart, rows flowing down."""
+        return mermaid(self._plan)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self._text)}</pre>"
+
+    def __contains__(self, text: str) -> bool:
+        return text in self._text
+
+    def __eq__(self, other: object) -> bool:
+        return str(other) == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+def explain(plan: Plan, stage: str, format: str = "text") -> Explanation:
+    """The stage of the plan, or with `all` the logical, optimized and physical ones below each other."""
+    trace: list[Applied] = []
+    optimized = optimize(plan, trace=trace)
+    if format == "mermaid":
+        return Explanation(mermaid(plan if stage == "logical" else optimized), optimized)
+    stages = {
+        "logical": lambda: tree(plan),
+        "optimized": lambda: tree(optimized),
+        "rules": lambda: "\n".join(map(str, trace)) or "no rule changed the plan",
+        "physical": lambda: physical(optimized),
+    }
+    if stage != "all":
+        return Explanation(stages[stage](), optimized)
+    shown = [f"== {name} ==\n{stages[name]()}" for name in ("logical", "optimized", "physical")]
+    return Explanation("\n\n".join(shown), optimized)
+
+
+def physical(plan: Plan) -> str:
+    """Where each piece runs, what each scan will read, what must be held in memory."""
+    held: list[str] = []
+
+    def note(n: Plan) -> str:
+        reason = n.in_memory()
+        if reason:
+            held.append(f"{n.label()}: {reason}")
+        if isinstance(n, Scan):
+            said = str(n.source.report(n.request))
+            return f"\n    reads {said}" if said else ""
+        return ""
+
+    lines = ["one fragment, engine local: a Polars query on the streaming engine", tree(plan, note)]
+    if held:
+        lines += ["held in memory:", *(f"  {line}" for line in dict.fromkeys(held))]
+    else:
+        lines.append("memory stays bounded: nothing is held whole")
+    return "\n".join(lines)
+
+
+def mermaid(plan: Plan) -> str:
+    """A flowchart with one box a node; a shared node is one box with several arrows."""
+    ids: dict[int, str] = {}
+    lines = ["flowchart BT"]
+    for n in walk(plan):
+        if isinstance(n, Plan):
+            ids[id(n)] = f"n{len(ids)}"
+            lines.append(f'  {ids[id(n)]}["{_quoted(n.label())}"]')
+    for n in walk(plan):
+        if isinstance(n, Plan):
+            lines += [f"  {ids[id(child)]} --> {ids[id(n)]}" for child in n.inputs()]
+    return "\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    short = text if len(text) <= 120 else text[:119] + "…"
+    for old, new in (("&", "#amp;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;"), ("\n", " ")):
+        short = short.replace(old, new)
+    return short
+
+
+def frame_html(plan: Plan) -> str:
+    """Schema card and plan of a frame for notebooks; executes nothing."""
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td><td><code>{html.escape(str(dtype))}</code></td></tr>"
+        for name, dtype in plan.schema.items()
+    )
+    stages = "".join(
+        f"<details><summary>{stage} plan</summary><pre>{html.escape(str(explain(plan, stage)))}</pre></details>"
+        for stage in ("logical", "optimized", "physical")
+    )
+    return (
+        "<div><b>PipelineDataFrame</b>, not run: <code>.show()</code>, <code>.collect()</code>"
+        f"<table><tr><th>column</th><th>type</th></tr>{rows}</table>{stages}</div>"
+    )

@@ -1,0 +1,59 @@
+"""What each operator of a query costs, measured one by one."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import polars as pl
+
+from robodf.optimizer import optimize
+from robodf.physical.local import user_errors
+from robodf.plan.base import Plan
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The answer of a query and what each operator took.
+
+    `stages` has one row an operator, inputs before the operators that use them: stage, rows, bytes (of the output in
+    memory), seconds (of that operator alone, its inputs being in memory; a scan includes what was pushed into it).
+    """
+
+    rows: pl.DataFrame
+    stages: pl.DataFrame
+
+    def __repr__(self) -> str:
+        with pl.Config(fmt_str_lengths=80, tbl_rows=100, tbl_width_chars=140, tbl_hide_column_data_types=True):
+            return str(self.stages)
+
+    def _repr_html_(self) -> str:
+        return self.stages._repr_html_()
+
+
+def profile(plan: Plan) -> Profile:
+    """Run the optimized plan bottom up, each operator on the rows that the ones below gave."""
+    optimized = optimize(plan)
+    done: dict[int, pl.DataFrame] = {}
+    stages: list[dict] = []
+    pending = [(optimized, False)]
+    while pending:
+        n, ready = pending.pop()
+        if id(n) in done:
+            continue
+        if not ready:
+            pending.append((n, True))
+            pending += [(child, False) for child in reversed(n.inputs())]
+            continue
+        done[id(n)] = _run(n, done, stages)
+    return Profile(done[id(optimized)], pl.DataFrame(stages))
+
+
+def _run(n: Plan, done: dict[int, pl.DataFrame], stages: list[dict]) -> pl.DataFrame:
+    inputs = [done[id(i)].lazy() for i in n.inputs()]
+    started = time.perf_counter()
+    with user_errors():
+        rows = n.lower(*inputs).collect(engine="streaming")
+    seconds = time.perf_counter() - started
+    stages.append({"stage": n.label(), "rows": rows.height, "bytes": rows.estimated_size(), "seconds": seconds})
+    return rows

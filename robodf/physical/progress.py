@@ -1,0 +1,47 @@
+"""One progress bar, on work of more than two seconds."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from robodf.config import settings
+from robodf.io.counting import read
+
+_AFTER_SECONDS = 2.0
+_EVERY_SECONDS = 0.25
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[None]:
+    """Show a bar if the block takes more than two seconds; nothing is started for a shorter one but a thread."""
+    if not settings().progress:
+        yield
+        return
+    done = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(doing, done, read.rows), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _watch(doing: str, done: threading.Event, start_rows: int) -> None:
+    if done.wait(_AFTER_SECONDS):
+        return
+    from tqdm.auto import tqdm
+
+    # Without a terminal a bar would fill a log file: one line every 30 seconds is enough there.
+    every = _EVERY_SECONDS if sys.stderr.isatty() or "ipykernel" in sys.modules else 30.0
+    started = time.monotonic() - _AFTER_SECONDS
+    with tqdm(desc=doing, unit=" rows", initial=0, mininterval=0, leave=False) as bar:
+        bar.start_t -= _AFTER_SECONDS
+        while not done.wait(every):
+            bar.set_postfix_str(f"{time.monotonic() - started:.0f} s", refresh=False)
+            bar.update(read.rows - start_rows - bar.n)
+            bar.refresh()

@@ -1,0 +1,146 @@
+"""Interned, immutable nodes: two equal nodes are one object.
+
+Equality is `is`, so a common sub-plan is found for free, rewriting works by identity, and a node that travels
+to another process is interned again there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from datetime import datetime, time
+from decimal import Decimal
+from typing import Any, TypeVar, dataclass_transform
+from weakref import WeakValueDictionary
+
+import polars as pl
+
+_live: WeakValueDictionary[tuple, Any] = WeakValueDictionary()
+_lock = threading.RLock()  # plans are built in threads too (notebooks, servers)
+
+N = TypeVar("N", bound="Node")
+
+
+class Pairs(tuple):
+    """A dict as a node holds it: a tuple of (key, value) pairs."""
+
+    __slots__ = ()
+
+
+class _ById:
+    """The key of a value that has no hash: the object itself, kept alive by the node that holds it."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object):
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and other.value is self.value
+
+
+def intern_key(value: Any) -> Any:
+    """What makes two field values the same: 1, True and 1.0 stay apart, and so do 0.0 and -0.0."""
+    if isinstance(value, tuple):
+        return (type(value), *map(intern_key, value))
+    if isinstance(value, Node):
+        return id(value)  # by identity: an expression's == builds an expression
+    if isinstance(value, float):
+        return (float, value.hex())
+    if isinstance(value, (datetime, time)):
+        return (type(value), value.isoformat(), value.fold, str(value.tzinfo))  # == ignores the zone
+    if isinstance(value, Decimal):
+        return (Decimal, str(value))  # == ignores the scale
+    if isinstance(value, pl.Enum):
+        return (pl.Enum, tuple(value.categories))
+    if isinstance(value, (pl.DataType, type(pl.Int64))):
+        return (pl.DataType, repr(value))  # == also accepts a class for its instance
+    if isinstance(value, pl.Expr):
+        return _ById(value)
+    try:
+        hash(value)
+    except TypeError:
+        return _ById(value)
+    return (type(value), value)
+
+
+class _Interning(type):
+    def __call__(cls, *args, **kwargs):
+        new = super().__call__(*args, **kwargs)
+        key = (cls, *map(intern_key, new.field_values()))
+        with _lock:
+            return _live.setdefault(key, new)
+
+
+@dataclass_transform(frozen_default=True, eq_default=False)
+def node(cls: type[N]) -> type[N]:
+    """The class decorator of every node: a frozen dataclass, compared by identity."""
+    made = dataclass(frozen=True, eq=False, repr=False)(cls)
+    made._fields = tuple(f.name for f in fields(made))  # type: ignore[arg-type,attr-defined]
+    return made
+
+
+class Node(metaclass=_Interning):
+    """A value made of fields; subclasses are declared with `@node`."""
+
+    _fields: tuple[str, ...] = ()
+
+    def field_values(self) -> tuple:
+        return tuple(getattr(self, name) for name in self._fields)
+
+    def __reduce__(self):
+        return type(self), self.field_values()
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def children(self) -> tuple[Node, ...]:
+        """The nodes in its fields, in order, one entry per place (a self-join has the same child twice)."""
+        return tuple(_nodes_in(self.field_values()))
+
+    def map(self: N, fn: Callable[[Any], Any]) -> N:
+        """The node with `fn` applied to each child by position; itself where nothing changed."""
+        old = self.field_values()
+        new = tuple(_map_value(v, fn) for v in old)
+        return self if all(a is b for a, b in zip(old, new)) else type(self)(*new)
+
+    def replace(self: N, **changes: Any) -> N:
+        """The node with some fields changed."""
+        return type(self)(*(changes.get(name, getattr(self, name)) for name in self._fields))
+
+
+def _map_value(value: Any, fn: Callable[[Any], Any]) -> Any:
+    if isinstance(value, Node):
+        return fn(value)
+    if isinstance(value, tuple):
+        new = [_map_value(v, fn) for v in value]
+        return value if all(a is b for a, b in zip(value, new)) else type(value)(new)
+    return value
+
+
+def _nodes_in(value: Any) -> Iterator[Node]:
+    for item in value:
+        if isinstance(item, Node):
+            yield item
+        elif isinstance(item, tuple):
+            yield from _nodes_in(item)
+
+
+def walk(root: Node) -> Iterator[Node]:
+    """Every node below and including `root`, each once, parents before children."""
+    seen = {id(root)}
+    stack = [root]
+    while stack:
+        top = stack.pop()
+        yield top
+        for child in reversed(top.children()):
+            if id(child) not in seen:
+                seen.add(id(child))
+                stack.append(child)

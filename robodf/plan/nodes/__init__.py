@@ -1,0 +1,1 @@
+"""The plan nodes, one file an operator or a family of it."""

@@ -1,0 +1,204 @@
+"""Rows of two frames side by side."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from robodf.plan.base import Names, Plan, Schema
+from robodf.plan.expr import Col, Expr, substitute
+from robodf.plan.node import node
+from robodf.plan.nodes.filter import Filter
+from robodf.plan.nodes.unique import constant_in_groups
+
+_FROM_LEFT = {"inner", "left", "semi", "anti", "cross"}  # a row of the output has all of its left row
+_FROM_RIGHT = {"inner", "right", "cross"}
+
+
+@node
+class Join(Plan):
+    """An equality join. No order, unless `order` (Polars' maintain_order) says one.
+
+    `how` is inner, left, right, full, semi, anti or cross; nulls match nothing unless `nulls_equal`.
+    """
+
+    left: Plan
+    right: Plan
+    left_on: tuple[Expr, ...]
+    right_on: tuple[Expr, ...]
+    how: str
+    suffix: str
+    coalesce: bool | None
+    nulls_equal: bool
+    order: str | None
+
+    def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
+        left, right = inputs
+        if self.how == "cross":
+            return left.join(right, how="cross", suffix=self.suffix, maintain_order=self.order)  # type: ignore[arg-type]
+        return left.join(
+            right,
+            left_on=[e.polars for e in self.left_on],
+            right_on=[e.polars for e in self.right_on],
+            how=self.how,  # type: ignore[arg-type]
+            suffix=self.suffix,
+            coalesce=self.coalesce,
+            nulls_equal=self.nulls_equal,
+            maintain_order=self.order,  # type: ignore[arg-type]
+        )
+
+    @cached_property
+    def origin(self) -> dict[str, tuple[str, str]]:
+        """For each output column, the side that it comes from and its name there."""
+        if self.how in ("semi", "anti"):
+            return {name: ("left", name) for name in self.schema}
+        main, other = ("right", "left") if self.how == "right" else ("left", "right")
+        sides = {"left": self.left.schema, "right": self.right.schema}
+        found: dict[str, tuple[str, str]] = {}
+        for name in self.schema:
+            bare = name.removesuffix(self.suffix) if self.suffix and name.endswith(self.suffix) else None
+            if self.how == "right":
+                # Polars keeps the names of the left side and puts the suffix on the right one here too.
+                if name in sides["left"] and not self._is_dropped_left_key(name):
+                    found[name] = ("left", name)
+                elif name in sides["right"]:
+                    found[name] = ("right", name)
+                elif bare is not None and bare in sides["right"]:
+                    found[name] = ("right", bare)
+            elif name in sides[main]:
+                found[name] = (main, name)
+            elif name in sides[other]:
+                found[name] = (other, name)
+            elif bare is not None and bare in sides[other]:
+                found[name] = (other, bare)
+        return found
+
+    def _is_dropped_left_key(self, name: str) -> bool:
+        keys = {e.ref for e in self.left_on if isinstance(e, Col)}
+        return self.coalesce is not False and name in keys
+
+    def needs(self, out: Names) -> tuple[Names, ...]:
+        left = frozenset().union(*(e.columns for e in self.left_on))
+        right = frozenset().union(*(e.columns for e in self.right_on))
+        for name in out:
+            if name not in self.origin:  # a key made of both sides: all keys are needed anyway
+                continue
+            side, ref = self.origin[name]
+            # The suffix is there because the other side has the name too: it must go on having it.
+            left |= {ref} if side == "left" else {ref} & self.left.schema.keys()
+            right |= {ref} if side == "right" else frozenset()
+            if side == "left" and self.how == "right":
+                right |= {ref} & self.right.schema.keys()
+        return left, right
+
+    def push(self, predicate: Expr) -> Plan | None:
+        if not predicate.columns or any(name not in self.origin for name in predicate.columns):
+            return None
+        places = [self.origin[name] for name in predicate.columns]
+        left = right = None
+        if self.how in _FROM_LEFT and all(side == "left" for side, _ in places):
+            left = predicate
+            right = self._on_other_side(predicate)
+        elif self.how in _FROM_RIGHT and all(side == "right" for side, _ in places):
+            right = substitute(predicate, {name: Col(self.origin[name][1]) for name in predicate.columns})
+        if left is None and right is None:
+            return None
+        return self.replace(
+            left=self.left if left is None else Filter(self.left, left),
+            right=self.right if right is None else Filter(self.right, right),
+        )
+
+    def _on_other_side(self, predicate: Expr) -> Expr | None:
+        """A predicate on left keys, stated for the right: rows that it drops there could match nothing."""
+        if self.how not in ("inner", "left", "semi", "anti"):
+            return None
+        same = {}
+        for a, b in zip(self.left_on, self.right_on):
+            if isinstance(a, Col) and isinstance(b, Col) and self.left.schema[a.ref] == self.right.schema[b.ref]:
+                same[a.ref] = b
+        if not constant_in_groups(predicate, frozenset(same), self.left.schema):
+            return None
+        return substitute(predicate, same)
+
+    def count(self) -> int | None:
+        if self.how != "cross":
+            return None
+        a, b = self.left.count(), self.right.count()
+        return None if a is None or b is None else a * b
+
+    def in_memory(self) -> str | None:
+        return "one side of a join is held whole"
+
+    def label(self) -> str:
+        on = ", ".join(f"{a!r} == {b!r}" for a, b in zip(self.left_on, self.right_on))
+        return f"Join {self.how}{' on ' + on if on else ''}"
+
+
+@node
+class JoinAsof(Plan):
+    """Each left row with the nearest right row in `on`, before, after or either way; both sides sorted by `on`."""
+
+    left: Plan
+    right: Plan
+    left_on: str
+    right_on: str
+    left_by: tuple[str, ...]
+    right_by: tuple[str, ...]
+    strategy: str
+    tolerance: Any
+    suffix: str
+    coalesce: bool
+    allow_exact_matches: bool
+
+    def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
+        left, right = inputs
+        return left.join_asof(
+            right,
+            left_on=self.left_on,
+            right_on=self.right_on,
+            by_left=list(self.left_by) or None,
+            by_right=list(self.right_by) or None,
+            strategy=self.strategy,  # type: ignore[arg-type]
+            tolerance=self.tolerance,
+            suffix=self.suffix,
+            coalesce=self.coalesce,
+            allow_exact_matches=self.allow_exact_matches,
+            check_sortedness=not self.left_by,  # Polars cannot check it within groups and warns
+        )
+
+    @cached_property
+    def schema(self) -> Schema:
+        from robodf.plan.base import empty
+
+        return dict(self.lower(empty(self.left.schema), empty(self.right.schema)).collect_schema())
+
+    def needs(self, out: Names) -> tuple[Names, ...]:
+        left = {self.left_on, *self.left_by} | (out & self.left.schema.keys())
+        right = {self.right_on, *self.right_by}
+        for name in out - self.left.schema.keys():
+            bare = name if name in self.right.schema else name.removesuffix(self.suffix)
+            right |= {bare} & self.right.schema.keys()
+            left |= {bare} & self.left.schema.keys()
+        return frozenset(left), frozenset(right)
+
+    def push(self, predicate: Expr) -> Plan | None:
+        if not predicate.columns or not predicate.columns <= self.left.schema.keys():
+            return None
+        right = self.right
+        if constant_in_groups(predicate, frozenset(self.left_by), self.left.schema):
+            by = {a: Col(b) for a, b in zip(self.left_by, self.right_by)}
+            right = Filter(right, substitute(predicate, by))
+        return self.replace(left=Filter(self.left, predicate), right=right)
+
+    def count(self) -> int | None:
+        return self.left.count()
+
+    def in_memory(self) -> str | None:
+        return "one side of a join is held whole"
+
+    def label(self) -> str:
+        by = f" by {', '.join(self.left_by)}" if self.left_by else ""
+        within = f" within {self.tolerance}" if self.tolerance is not None else ""
+        return f"JoinAsof {self.left_on} {self.strategy} {self.right_on}{by}{within}"

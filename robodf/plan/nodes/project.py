@@ -1,0 +1,190 @@
+"""Columns computed from columns: select and with_columns."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import polars as pl
+
+from robodf.plan.base import Names, Plan, Schema, empty
+from robodf.plan.expr import SEPARATOR, Call, Col, Expr, Lit, base_names, paths_of, substitute
+from robodf.plan.node import node, walk
+from robodf.plan.nodes.filter import Filter
+from robodf.plan.resolve import Named, lowered, output_names
+
+_CHEAP = frozenset(
+    """__add__ __sub__ __mul__ __and__ __or__ __xor__ __eq__ __ne__ __lt__ __le__ __gt__ __ge__ __neg__ __invert__
+    is_null is_not_null is_between eq ne lt le gt ge not_ and_ or_ struct.field""".split()
+)
+
+
+class _Projection(Plan):
+    """What `Select` and `WithColumns` share."""
+
+    rowwise_cost = True
+    passes_paths = True
+
+    input: Plan
+    exprs: Named
+
+    @cached_property
+    def rowwise(self) -> bool:
+        """True where every expression reads one row at a time (so the rows stay what they are)."""
+        return all(e.rowwise for _, e in self.exprs)
+
+    @cached_property
+    def definitions(self) -> dict[str, Expr]:
+        return {name: e for name, e in self.exprs if isinstance(name, str)}
+
+    def push_below(self, predicate: Expr, pass_through: bool) -> Plan | None:
+        if not self.rowwise or not predicate.transparent:
+            return None
+        for name in predicate.columns:
+            e = self.definitions.get(name)
+            if e is None and not pass_through:
+                return None
+            if e is not None and not cheap(e):
+                return None  # it would be computed twice: here and for the rows that stay
+        return self.replace(input=Filter(self.input, substitute(predicate, self.definitions)))
+
+    def push_limit(self, n: int) -> Plan | None:
+        return limited(self, n) if self.keeps_rows else None
+
+    def _text(self) -> str:
+        parts = []
+        for name, e in self.exprs:
+            if isinstance(e, Col) and e.ref == name:
+                parts.append(name)
+            else:
+                shown = ", ".join(name) if isinstance(name, tuple) else name
+                body = e.args[0] if isinstance(e, Call) and e.fn == "alias" else e
+                parts.append(f"{shown}={body!r}")
+        return f"[{', '.join(parts)}]"
+
+
+@node
+class Select(_Projection):
+    """The named expressions and nothing else."""
+
+    input: Plan
+    exprs: Named
+
+    @cached_property
+    def keeps_rows(self) -> bool:  # type: ignore[override]
+        # Literals alone give one row, not one for each row of the input.
+        return self.rowwise and any(e.columns for _, e in self.exprs)
+
+    def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
+        return inputs[0].select(lowered(self.exprs))
+
+    @cached_property
+    def schema(self) -> Schema:
+        if all(isinstance(e, Col) for _, e in self.exprs):
+            return {name: self.input.schema[e.ref] for name, e in self.exprs}  # type: ignore[union-attr,misc]
+        return dict(self.lower(empty(self.input.schema)).collect_schema())
+
+    def needs(self, out: Names) -> tuple[Names, ...]:
+        return (_needed(self._kept(base_names(out)), out),)
+
+    def prune(self, out: Names) -> Plan:
+        kept = self._kept(base_names(out))
+        return self if len(kept) == len(self.exprs) else self.replace(exprs=kept)
+
+    def _kept(self, out: Names) -> Named:
+        kept = tuple(pair for pair in self.exprs if _wanted(pair[0], out))
+        # The number of rows may depend on an expression that nobody asked for: sum() against a column.
+        if self.keeps_rows and any(e.columns for _, e in kept):
+            return kept
+        if all(isinstance(e, Col) for _, e in self.exprs):
+            return kept or self.exprs[:1]
+        return self.exprs
+
+    def push(self, predicate: Expr) -> Plan | None:
+        return self.push_below(predicate, pass_through=False) if self.keeps_rows else None
+
+    def count(self) -> int | None:
+        return self.input.count() if self.keeps_rows else None
+
+    def label(self) -> str:
+        return f"Select {self._text()}"
+
+
+@node
+class WithColumns(_Projection):
+    """All columns of the input, with the named expressions added or put in place of those of the same name."""
+
+    input: Plan
+    exprs: Named
+
+    @cached_property
+    def keeps_rows(self) -> bool:  # type: ignore[override]
+        return self.rowwise
+
+    same_count = True  # an expression of another length is an error, not other rows
+
+    def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
+        return inputs[0].with_columns(lowered(self.exprs))
+
+    def needs(self, out: Names) -> tuple[Names, ...]:
+        made = frozenset(output_names(self.exprs))
+        passing = frozenset(path for path in out if path.split(SEPARATOR, 1)[0] not in made)
+        return (passing | _needed(self._kept(base_names(out)), out),)
+
+    def prune(self, out: Names) -> Plan:
+        kept = self._kept(base_names(out))
+        if not kept:
+            return self.input
+        return self if len(kept) == len(self.exprs) else self.replace(exprs=kept)
+
+    def _kept(self, out: Names) -> Named:
+        return tuple(pair for pair in self.exprs if _wanted(pair[0], out))
+
+    def push(self, predicate: Expr) -> Plan | None:
+        return self.push_below(predicate, pass_through=True)
+
+    def count(self) -> int | None:
+        return self.input.count()
+
+    def label(self) -> str:
+        return f"WithColumns {self._text()}"
+
+
+def _wanted(name: str | tuple[str, ...], out: Names) -> bool:
+    return name in out if isinstance(name, str) else any(n in out for n in name)
+
+
+def _needed(kept: Named, out: Names) -> Names:
+    """The paths that the expressions read; of a renamed struct only the fields that are asked for under its new name."""
+    found: set[str] = set()
+    for name, e in kept:
+        below = [p for p in out if isinstance(name, str) and p.startswith(name + SEPARATOR)]
+        if isinstance(e, Col) and name not in out and below:
+            found.update(e.ref + path.removeprefix(name) for path in below)  # type: ignore[arg-type]
+        else:
+            found |= paths_of(e)
+    return frozenset(found)
+
+
+def limited(plan: Plan, n: int) -> Plan | None:
+    """`plan`, which keeps rows, over the first `n` rows of its input; None where the input has no more than that."""
+    from robodf.plan.nodes.rows import Slice
+
+    (below,) = plan.inputs()
+    return None if _is_limited(below, n) else plan.with_inputs((Slice(below, 0, n),))
+
+
+def _is_limited(plan: Plan, n: int) -> bool:
+    """True where `plan` gives at most `n` rows already, so that a limit on it would go round in circles."""
+    from robodf.plan.nodes.rows import Slice
+    from robodf.plan.nodes.scan import Scan
+
+    limit = plan.length if isinstance(plan, Slice) else plan.limit if isinstance(plan, Scan) else None
+    if limit is not None and limit <= n:
+        return True
+    known = plan.count() if not isinstance(plan, Scan) else None
+    return known is not None and known <= n
+
+
+def cheap(e: Expr) -> bool:
+    """True where computing `e` twice costs less than what an early filter saves."""
+    return all(isinstance(n, (Col, Lit)) or (isinstance(n, Call) and n.fn in _CHEAP) for n in walk(e))

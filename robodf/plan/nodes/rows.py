@@ -1,0 +1,172 @@
+"""Rows by position: slices, samples, the row index."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import polars as pl
+
+from robodf.plan.base import Names, Plan, Schema
+from robodf.plan.node import node
+
+
+@node
+class Slice(Plan):
+    """`length` rows from `offset` on; a negative offset counts from the end; no length means to the end."""
+
+    input: Plan
+    offset: int
+    length: int | None
+
+    rowwise_cost = True
+    passes_paths = True
+
+    def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
+        return inputs[0].slice(self.offset, self.length)
+
+    @cached_property
+    def schema(self) -> Schema:
+        return self.input.schema
+
+    def needs(self, out: Names) -> tuple[Names, ...]:
+        return (out,)
+
+    def push_limit(self, n: int) -> Plan | None:
+        if self.offset < 0 or (self.length is not None and self.length <= n):
+            return None
+        return self.replace(length=n)
+
+    def count(self) -> int | None:
+        total = self.input.count()
+        if total is None:
+            return None
+        start = max(0, total + self.offset) if self.offset < 0 else min(self.offset, total)
+        if self.length is None:
+            return total - start
+        # A slice that begins before the first row loses what lies before it, as in Polars.
+        end = total + self.offset + self.length if self.offset < 0 else self.offset + self.length
+        return max(0, min(end, total) - start)
+
+    def in_memory(self) -> str | None:
+        return "the last rows are known when all are read" if self.offset < 0 else None
+
+    def label(self) -> str:
+        if self.offset == 0:
+            return f"Limit {self.length}"
+        return f"Slice offset={self.offset} length={self.length}"
+
+
+@node
+class Sample(Plan):
+    """A random part of the rows, in their order; the same seed and rows give the same part."""
+
+    input: Plan
+    n: int | None
+    fraction: float | None
+    seed: int
+
+    def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
+        # The draw is a function of the row's position, not of when or where it was seen.
+        drawn = inputs[0].with_row_index(_POSITION).with_columns(
+            _draw(self.seed).alias(_DRAW),
+        )
+        if self.fraction is not None:
+            kept = drawn.filter(pl.col(_DRAW) < _threshold(self.fraction)) if self.fraction < 1 else drawn
+        else:
+            kept = drawn.sort(_DRAW, _POSITION).head(self.n or 0).sort(_POSITION)
+        return kept.drop(_POSITION, _DRAW)
+
+    @cached_property
+    def schema(self) -> Schema:
+        return self.input.schema
+
+    def needs(self, out: Names) -> tuple[Names, ...]:
+        return (out,)
+
+    def label(self) -> str:
+        return f"Sample {f'n={self.n}' if self.n is not None else f'fraction={self.fraction}'} seed={self.seed}"
+
+
+_POSITION, _DRAW = "__robodf_position", "__robodf_draw"
+_MASK = (1 << 64) - 1
+
+
+def _draw(seed: int) -> pl.Expr:
+    """A uniform 32-bit number for each position: the splitmix64 finaliser (Steele, Lea and Flood 2014).
+
+    Written in arithmetic, not with Polars' hash, whose values differ between Polars versions.
+    """
+    z = pl.col(_POSITION).cast(pl.UInt64) + pl.lit((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) & _MASK, pl.UInt64)
+    z = z * pl.lit(0x9E3779B97F4A7C15, pl.UInt64)
+    z = (z ^ (z // pl.lit(1 << 30, pl.UInt64))) * pl.lit(0xBF58476D1CE4E5B9, pl.UInt64)
+    z = (z ^ (z // pl.lit(1 << 27, pl.UInt64))) * pl.lit(0x94D049BB133111EB, pl.UInt64)
+    return (z ^ (z // pl.lit(1 << 31, pl.UInt64))) // pl.lit(1 << 32, pl.UInt64)
+
+
+def _threshold(fraction: float) -> pl.Expr:
+    return pl.lit(round(fraction * (1 << 32)), pl.UInt64)
+
+
+@node
+class RowIndex(Plan):
+    """The rows with their position in front."""
+
+    input: Plan
+    name: str
+    offset: int
+
+    keeps_rows = True
+    same_count = True
+
+    def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
+        return inputs[0].with_row_index(self.name, self.offset)
+
+    def needs(self, out: Names) -> tuple[Names, ...]:
+        return (out - {self.name},)
+
+    def push_limit(self, n: int) -> Plan | None:
+        from robodf.plan.nodes.project import limited
+
+        return limited(self, n)
+
+    def count(self) -> int | None:
+        return self.input.count()
+
+    def label(self) -> str:
+        return f"RowIndex {self.name}"
+
+
+@node
+class Count(Plan):
+    """One row, one column `len`: the number of rows of the input."""
+
+    input: Plan
+
+    def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
+        return inputs[0].select(pl.len())
+
+    @cached_property
+    def schema(self) -> Schema:
+        return dict(pl.LazyFrame().select(pl.len()).collect_schema())
+
+    def needs(self, out: Names) -> tuple[Names, ...]:
+        return (frozenset(),)
+
+    def count(self) -> int | None:
+        return 1
+
+
+@node
+class Known(Plan):
+    """A count that metadata gave: no data is read for it."""
+
+    rows: int
+    of: str
+
+    rowwise_cost = True
+
+    def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
+        return pl.LazyFrame({"len": [self.rows]}, schema={"len": pl.get_index_type()})
+
+    def label(self) -> str:
+        return f"Known count {self.rows:,} (from the metadata of {self.of})"

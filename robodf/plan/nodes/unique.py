@@ -1,0 +1,71 @@
+"""One row of each kind."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import polars as pl
+
+from robodf.plan.base import Names, Plan, Schema
+from robodf.plan.expr import Expr
+from robodf.plan.node import node
+from robodf.plan.nodes.filter import Filter
+
+
+@node
+class Unique(Plan):
+    """One row for each value of the columns `on` (None: of all). NaN equals NaN, null equals null, 0.0 equals -0.0.
+
+    `keep` is first, last, any, or none (only the values that occur once). With `ordered` the rows keep their order.
+    """
+
+    input: Plan
+    on: tuple[str, ...] | None
+    keep: str
+    ordered: bool
+
+    def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
+        subset = None if self.on is None else list(self.on)
+        return inputs[0].unique(subset, keep=self.keep, maintain_order=self.ordered)  # type: ignore[arg-type]
+
+    @cached_property
+    def schema(self) -> Schema:
+        return self.input.schema
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(self.input.schema) if self.on is None else self.on
+
+    def needs(self, out: Names) -> tuple[Names, ...]:
+        return (out.union(self.keys),)
+
+    def prune(self, out: Names) -> Plan:
+        # Columns may be dropped below; then "all columns" must go on meaning all that there were.
+        return self.replace(on=self.keys) if self.on is None else self
+
+    def push(self, predicate: Expr) -> Plan | None:
+        if not predicate.columns or not constant_in_groups(predicate, frozenset(self.keys), self.input.schema):
+            return None
+        return self.replace(input=Filter(self.input, predicate))
+
+    def in_memory(self) -> str | None:
+        return "it holds one row of each kind"
+
+    def label(self) -> str:
+        on = "all columns" if self.on is None else ", ".join(self.on)
+        return f"Unique on {on}, keep {self.keep}{', in order' if self.ordered else ''}"
+
+
+def constant_in_groups(predicate: Expr, keys: Names, schema: Schema) -> bool:
+    """True where rows that are equal on `keys` give the same answer: then a whole group stays or goes.
+
+    0.0 and -0.0 are one key and yet not the same number, so float keys do not count.
+    """
+    return all(name in keys and not holds_floats(schema[name]) for name in predicate.columns)
+
+
+def holds_floats(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return any(holds_floats(f.dtype) for f in dtype.fields)  # type: ignore[arg-type]
+    inner = getattr(dtype, "inner", None)
+    return dtype.is_float() if inner is None else holds_floats(inner)

@@ -1,0 +1,5 @@
+"""SQL in DuckDB's dialect, planned by the same planner."""
+
+
+def sql(query, **tables):
+    raise RuntimeError
