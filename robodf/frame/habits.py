@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import polars as pl
 
@@ -72,10 +73,10 @@ class Habits(FrameBase):
             return self.filter(key)  # type: ignore[attr-defined]
         if isinstance(key, (list, tuple)) and all(isinstance(k, str) for k in key):
             return self.select(*key)  # type: ignore[attr-defined]
-        if hasattr(key, "__index__") and not isinstance(key, bool):
-            rows = self.slice(int(key), 1).collect().rows(named=True)  # type: ignore[attr-defined]
+        if isinstance(key, SupportsIndex) and not isinstance(key, bool):
+            rows = self.slice(operator.index(key), 1).collect().rows(named=True)  # type: ignore[attr-defined]
             if not rows:
-                raise IndexError(f"row {int(key)} of a frame of {len(self)} rows")
+                raise IndexError(f"row {operator.index(key)} of a frame of {len(self)} rows")
             return rows[0]
         raise QueryError(
             f"df[...] takes a column name, a list of them, a slice, a row number or a condition, not {type(key).__name__}"

@@ -9,10 +9,10 @@ import polars as pl
 
 from robodf.errors import OptionError, QueryError, SchemaError, hint
 from robodf.frame.base import FrameBase
-from robodf.plan.expr import Col, Expr
+from robodf.plan.expr import Col, Expr, as_expr
 from robodf.plan.nodes.concat import Concat
 from robodf.plan.nodes.join import Join, JoinAsof
-from robodf.plan.resolve import column_names, flatten, resolve
+from robodf.plan.resolve import column_names, expand, flatten
 
 if TYPE_CHECKING:
     from robodf.frame.frame import PipelineDataFrame
@@ -65,9 +65,9 @@ class Joining(FrameBase):
         left_items = flatten([on if on is not None else left_on])
         right_items = flatten([on if on is not None else right_on])
         own = self._own  # type: ignore[attr-defined]
-        left = tuple(e for _, e in resolve(map(own, left_items), {}, self._plan.schema, "join (left side)"))
-        plain = [getattr(i, "expr", i) if isinstance(getattr(i, "expr", None), Expr) else i for i in right_items]
-        keys = tuple(e for _, e in resolve(plain, {}, right.schema, "join (right side)"))
+        here, there = self._plan.schema, right.schema
+        left = tuple(e for i in left_items for e in expand(as_expr(own(i)), here, "join (left side)"))
+        keys = tuple(e for i in right_items for e in expand(as_expr(i), there, "join (right side)"))
         if len(left) != len(keys) or not left:
             raise QueryError(f"join has {len(left)} keys on the left and {len(keys)} on the right")
         for a, b in zip(left, keys):

@@ -68,14 +68,13 @@ def from_records(rows: Iterable[Mapping[str, Any]] | Sequence[Sequence[Any]], sc
     >>> rd.from_records([{"a": 1}, {"a": 2.5}]).collect()["a"].to_list()
     [1.0, 2.5]
     """
-    rows = list(rows)
-    if not rows and schema is None:
+    records: list[Any] = list(rows)
+    if not records and schema is None:
         raise QueryError("from_records of no rows needs schema=")
-    orient = "row"
     try:
-        if rows and isinstance(rows[0], Mapping):
-            return from_polars(pl.from_dicts([dict(r) for r in rows], schema=schema, infer_schema_length=None))
-        return from_polars(pl.DataFrame(rows, schema=schema, orient=orient, infer_schema_length=None))
+        if records and isinstance(records[0], Mapping):
+            return from_polars(pl.from_dicts([dict(r) for r in records], schema=schema, infer_schema_length=None))
+        return from_polars(pl.DataFrame(records, schema=schema, orient="row", infer_schema_length=None))
     except (pl.exceptions.PolarsError, TypeError) as error:
         raise SchemaError(f"from_records: {error}") from error
 

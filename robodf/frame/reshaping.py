@@ -95,13 +95,13 @@ class Reshaping(FrameBase):
             on_columns = found.to_series().to_list() if len(on_names) == 1 else found.rows()
         aggregate = freeze(aggregate_function)
         return self._then(
-            Pivot(self._plan, on_names, freeze(list(on_columns)), index_names, value_names,
+            Pivot(self._plan, on_names, freeze(tuple(on_columns or ())), index_names, value_names,
                   aggregate if isinstance(aggregate, Expr) or aggregate is None else str(aggregate), separator)
         )  # fmt: skip
 
     def unpivot(self, on: Any = None, *, index: Any = None, variable_name: str = "variable",
                 value_name: str = "value") -> PipelineDataFrame:  # fmt: skip
-        """The columns `on` (None: all that are not in `index`) as rows of (variable, value).
+        """The columns `on` (None: all that are not in `index`) as rows of (variable, value), in no defined order.
 
         >>> import robodf as rd
         >>> rd.from_dict({"t": [1], "a": [5], "b": [6]}).unpivot(index="t").collect().rows()

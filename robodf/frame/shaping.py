@@ -9,7 +9,7 @@ import polars as pl
 
 from robodf.errors import OptionError, QueryError, column_not_found
 from robodf.frame.base import FrameBase
-from robodf.plan.expr import Call, Col, Expr, Lit, conjunction, freeze
+from robodf.plan.expr import Call, Col, Expr, Lit, as_expr, conjunction, freeze
 from robodf.plan.nodes.filter import Filter
 from robodf.plan.nodes.map import MapBatches
 from robodf.plan.nodes.project import Select, WithColumns
@@ -17,7 +17,7 @@ from robodf.plan.nodes.rows import RowIndex, Sample, Slice
 from robodf.plan.nodes.shared import Cached, Kept
 from robodf.plan.nodes.sort import Sort
 from robodf.plan.nodes.unique import Unique
-from robodf.plan.resolve import column_names, flatten, output_names, resolve, resolve_predicate
+from robodf.plan.resolve import column_names, expand, flatten, output_names, resolve, resolve_predicate
 from robodf.plan.trace import Traced, trace
 from robodf.plan.udf import RowFunction, Step
 
@@ -152,7 +152,7 @@ class Shaping(FrameBase):
         Schema({'a': Float32})
         """
         schema = self._plan.schema
-        table = dict(dtypes) if isinstance(dtypes, Mapping) else {name: dtypes for name in schema}
+        table = dict(dtypes) if isinstance(dtypes, Mapping) else dict.fromkeys(schema, dtypes)
         for name in table:
             if name not in schema:
                 raise column_not_found(name, schema, "cast")
@@ -167,7 +167,7 @@ class Shaping(FrameBase):
         [3, 2, 1]
         """
         schema = self._plan.schema
-        keys = [e for _, e in resolve(map(self._own, flatten(by)), {}, schema, "sort")]
+        keys = [e for item in flatten(by) for e in expand(as_expr(self._own(item)), schema, "sort")]
         if not keys:
             raise QueryError("sort needs a column")
         return self._then(

@@ -134,7 +134,19 @@ def _tables(format: str, paths: Paths, options: dict, storage: dict | None, doin
     files = list_files(paths, extensions, storage)  # type: ignore[arg-type]
     if format == "csv" and "separator" not in options and all(f.endswith(".tsv") for f in files):
         options = {**options, "separator": "\t"}
+    if format in ("parquet", "ipc") and "hive_partitioning" not in options and _partitioned(paths, files):
+        options = {**options, "hive_partitioning": True}
     return _frame(table_files(format, files, options, storage, doing))
+
+
+def _partitioned(paths: Paths, files: list[str]) -> bool:
+    """True where all files lie in `name=value` folders below the one directory that was given."""
+    if not isinstance(paths, (str, os.PathLike)) or "://" in str(paths):
+        return False
+    root = os.path.abspath(os.path.expanduser(os.fspath(paths)))
+    if not os.path.isdir(root):
+        return False
+    return all("=" in os.path.dirname(os.path.relpath(os.path.abspath(f), root)) for f in files)
 
 
 def _frame(source: Source) -> PipelineDataFrame:

@@ -30,7 +30,8 @@ def from_batches(batches: Batches, schema: dict[str, pl.DataType], name: str) ->
         try:
             for batch in source:
                 if with_columns is not None:
-                    batch = batch.select(with_columns)
+                    # Where only the number of rows counts, one column stays: a frame of no columns has no rows.
+                    batch = batch.select(with_columns or batch.columns[:1])
                 if left is not None:  # Polars counts the rows before its predicate
                     batch = batch.head(left)
                     left -= batch.height
@@ -39,7 +40,7 @@ def from_batches(batches: Batches, schema: dict[str, pl.DataType], name: str) ->
                 yield batch
                 if left == 0:
                     return
-        except Exception as error:  # noqa: BLE001 - handed on whole, whatever a user's function raised
+        except Exception as error:
             raise keep_failure(error) from error
         finally:
             close = getattr(source, "close", None)

@@ -102,5 +102,5 @@ def _with_inputs(plan: Plan, inputs: tuple[Plan, ...]) -> Plan:
     # A schema follows from the fields and the schemas of the inputs: asking Polars again would say the same.
     if "schema" in plan.__dict__ and "schema" not in new.__dict__:
         if all(list(a.schema.items()) == list(b.schema.items()) for a, b in zip(old, inputs)):
-            new.__dict__["schema"] = plan.schema
+            vars(new)["schema"] = plan.schema
     return new

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from robodf.plan.base import Plan
-from robodf.plan.expr import base_names
+from robodf.plan.expr import Col, base_names
 from robodf.plan.node import walk
+from robodf.plan.nodes.project import Select
 
 
 def prune_columns(plan: Plan) -> Plan | None:
@@ -35,13 +36,20 @@ def prune_columns(plan: Plan) -> Plan | None:
     for n in reversed(order):
         inputs = tuple(done[id(i)] for i in n.inputs())
         new = n if all(a is b for a, b in zip(n.inputs(), inputs)) else n.with_inputs(inputs)
-        out = wanted[id(n)]
-        done[id(n)] = new.prune(out) if n is not plan else new
+        if n is not plan:
+            new = new.prune(wanted[id(n)])
+        done[id(n)] = new if new is n else _in_order(new, n)
     new = done[id(plan)]
     return None if new is plan else new
 
 
 prune_columns.whole_plan = True  # type: ignore[attr-defined]
+
+
+def _in_order(new: Plan, old: Plan) -> Plan:
+    """`new` with its columns in the order of `old`: a column that is overwritten loses its place where it is not read."""
+    names = [name for name in old.schema if name in new.schema]
+    return new if names == list(new.schema) else Select(new, tuple((name, Col(name)) for name in names))
 
 
 def _parents_first(plan: Plan) -> list[Plan]:

@@ -12,7 +12,6 @@ from robodf.config import settings
 from robodf.io.counting import read
 
 _AFTER_SECONDS = 2.0
-_EVERY_SECONDS = 0.25
 
 
 @contextmanager
@@ -36,12 +35,15 @@ def _watch(doing: str, done: threading.Event, start_rows: int) -> None:
         return
     from tqdm.auto import tqdm
 
-    # Without a terminal a bar would fill a log file: one line every 30 seconds is enough there.
-    every = _EVERY_SECONDS if sys.stderr.isatty() or "ipykernel" in sys.modules else 30.0
     started = time.monotonic() - _AFTER_SECONDS
     with tqdm(desc=doing, unit=" rows", initial=0, mininterval=0, leave=False) as bar:
         bar.start_t -= _AFTER_SECONDS
-        while not done.wait(every):
+        while not done.wait(_every()):
             bar.set_postfix_str(f"{time.monotonic() - started:.0f} s", refresh=False)
             bar.update(read.rows - start_rows - bar.n)
             bar.refresh()
+
+
+def _every() -> float:
+    """Seconds between two updates. Without a terminal a bar would fill a log file: one line in 30 seconds is enough."""
+    return 0.25 if sys.stderr.isatty() or "ipykernel" in sys.modules else 30.0

@@ -28,7 +28,7 @@ _COMPARE = "eq ne lt le gt ge".split()
 _UNARY = "neg pos invert abs".split()
 
 
-class Expr(Node, _PolarsMethods):
+class Expr(Node, _PolarsMethods):  # pyright: ignore[reportGeneralTypeIssues] - two metaclasses, one at run time
     """An expression over the columns of a frame. Make one with `rd.col`, `rd.lit`, `rd.when` and the like.
 
     >>> import robodf as rd
@@ -77,6 +77,12 @@ class Expr(Node, _PolarsMethods):
 
     def __dir__(self) -> Iterable[str]:
         return sorted({*object.__dir__(self), *(n for n in dir(_PROBE) if not n.startswith("_"))})
+
+    # Names of `Node` that are functions of Polars' expressions as well: users get Polars'.
+    replace = property(lambda self: Method(self, "replace"))
+    map = property(lambda self: self.__getattr__("map"))
+
+    __array_ufunc__ = None  # so that NumPy's scalars leave `np.float64(2) * col("a")` to the expression
 
     def pipe(self, function: Callable, *args, **kwargs) -> Any:
         """`function(self, *args, **kwargs)`."""
@@ -349,7 +355,7 @@ def substitute(e: Expr, by: dict[str, Expr]) -> Expr:
         if isinstance(x, Col):
             return by.get(x.ref, x)
         if id(x) not in done:
-            done[id(x)] = x.map(go)
+            done[id(x)] = Node.map(x, go)
         return done[id(x)]
 
     return go(e)

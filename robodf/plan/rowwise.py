@@ -23,7 +23,7 @@ _METHODS = """alias cast is_null is_not_null is_nan is_not_nan is_finite is_infi
     eq ne lt le gt ge eq_missing ne_missing add sub mul truediv floordiv truncdiv mod pow neg not_ and_ or_ xor abs
     sqrt cbrt exp log log1p log10 sin cos tan cot arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh
     degrees radians erf erfc sign round round_sig_figs floor ceil truncate clip fill_nan fill_null replace
-    replace_strict cut hash reinterpret repeat_by bitwise_count_ones bitwise_count_zeros bitwise_leading_ones
+    replace_strict hash reinterpret repeat_by bitwise_count_ones bitwise_count_zeros bitwise_leading_ones
     bitwise_leading_zeros bitwise_trailing_ones bitwise_trailing_zeros"""
 
 _FUNCTIONS = """pl.when pl.coalesce pl.concat_str pl.concat_list pl.concat_arr pl.format pl.struct pl.sum_horizontal
@@ -113,7 +113,7 @@ def _reads_columns(given: Arguments) -> bool:
     """True where an argument besides the first is an expression over columns."""
     args, options = given
     nodes = [v for v in _values((args[1:], tuple(options.values()))) if isinstance(v, Node)]
-    return any(n.children() or hasattr(n, "ref") or hasattr(n, "expr") for n in nodes)
+    return any("value" not in n._fields for n in nodes)  # anything but a literal
 
 
 def _mapping_is_constant(given: Arguments) -> bool:
@@ -136,7 +136,6 @@ ROWWISE_IF: dict[str, Callable[[Arguments], bool]] = {
     "fill_null": _fills_with_value,
     "replace": _mapping_is_constant,
     "replace_strict": _mapping_is_constant,
-    "cut": _only_constants,
     "str.contains_any": _only_constants,
     "str.replace_many": _only_constants,
     "str.find_many": _only_constants,
@@ -176,7 +175,7 @@ def _null_if_outside(given: Arguments) -> bool:
 
 def _natural_exponent(given: Arguments) -> bool:
     exponent = _argument(given, 1, "exponent")
-    value = getattr(exponent, "value", exponent)
+    value = exponent.field_values()[0] if isinstance(exponent, Node) else exponent  # of a literal, its value
     return isinstance(value, float) or (isinstance(value, int) and value >= 0)
 
 

@@ -37,9 +37,7 @@ def values(store: Any, name: str, message: Any) -> dict[str, Any]:
     for field, (kind, what) in store.fielddefs[name][1]:
         if field == FILLER:
             continue
-        attribute = (
-            getattr(message, field, None) if hasattr(message, field) else getattr(message, field + "_")
-        )
+        attribute = getattr(message, field, None) if hasattr(message, field) else getattr(message, field + "_")
         if kind in (1, 2):
             value = _single(store, kind, what, attribute)
         else:

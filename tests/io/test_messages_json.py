@@ -91,9 +91,7 @@ def test_json_schema(schema: Any, expected: Any):
     assert decoder_of(root).schema == (None if expected is None else {"v": expected})
 
 
-@pytest.mark.parametrize(
-    "text", [b"", b" ", b"{", b"[]", b"5", b"\xff", b"[" * 100_000, b'{"type":"string"}']
-)
+@pytest.mark.parametrize("text", [b"", b" ", b"{", b"[]", b"5", b"\xff", b"[" * 100_000, b'{"type":"string"}'])
 def test_unreadable_json_schema_is_none(text: bytes):
     assert decoder_for("json", "jsonschema", "X", text).schema is None
 
@@ -140,9 +138,7 @@ def test_infer_of_hostile_messages():
 @pytest.mark.usefixtures("only_bulk")
 def test_the_normal_path_parses_all_at_once():
     messages = [
-        json.dumps(
-            {"a": i + (0.5 if i % 2 else 0), "s": 'ä\n"' * i, "o": {"l": [i, None]}, "x": [{}]}
-        ).encode()
+        json.dumps({"a": i + (0.5 if i % 2 else 0), "s": 'ä\n"' * i, "o": {"l": [i, None]}, "x": [{}]}).encode()
         for i in range(500)
     ]
     schema = {"a": pl.Float64(), "s": pl.String(), "o": pl.Struct({"l": pl.List(pl.Int64), "m": pl.Boolean})}
@@ -255,9 +251,7 @@ def test_mutated_messages(seed: int):
     }
     messages = []
     for i in range(20):
-        text = json.dumps(
-            {"a": i / 4, "s": 'ä"' * (i % 3), "o": {"l": [i, i]}, "b": bool(i % 2)}, ensure_ascii=False
-        )
+        text = json.dumps({"a": i / 4, "s": 'ä"' * (i % 3), "o": {"l": [i, i]}, "b": bool(i % 2)}, ensure_ascii=False)
         data = bytearray(text.encode())
         for _ in range(rng.choice([0, 0, 1, 2])):
             data[rng.randrange(len(data))] = rng.choice(b'{}[]",:1a \n\\\xff\x00')

@@ -93,9 +93,7 @@ def test_json_channels_equal_json(real_data: Path):
             assert schema
             frame = decoder.decode(payloads, None, schema, problems)
             assert problems == []
-            assert frame.to_dicts() == [
-                {name: row.get(name) for name in schema} for row in map(json.loads, messages)
-            ]
+            assert frame.to_dicts() == [{name: row.get(name) for name in schema} for row in map(json.loads, messages)]
             checked += 1
     assert checked >= 2
 

@@ -152,9 +152,9 @@ class State:
 
 
 _KINDS: dict[str, Callable[[pl.DataType], bool]] = {
-    "int": lambda d: d.is_integer(),
+    "int": lambda d: d.is_signed_integer(),  # an index is unsigned and has no minus
     "float": lambda d: d.is_float(),
-    "number": lambda d: d.is_numeric(),
+    "number": lambda d: d.is_signed_integer() or d.is_float(),
     "str": lambda d: d == pl.String,
     "bool": lambda d: d == pl.Boolean,
     "time": lambda d: d == pl.Datetime,
@@ -207,7 +207,7 @@ def number(d: Draw, s: State, depth: int = 2) -> tuple[str, Build]:
         return name, lambda m: m.col(name)
     if how == 2 and s.named("struct"):
         name = of(d, s.named("struct"))
-        inner = [f.name for f in s.schema[name].fields if f.dtype.is_numeric()]  # type: ignore[attr-defined]
+        inner = [f.name for f in s.schema[name].fields if _KINDS["number"](f.dtype)]  # type: ignore[attr-defined]
         part = of(d, inner)
         return f"{name}.{part}", lambda m: m.col(name).struct.field(part)
     if how == 3:
@@ -303,3 +303,95 @@ def looking_around(d: Draw, s: State) -> tuple[str, Build]:
         (f"shift({name})", lambda m: m.col(name).shift(1)),
         (f"shift({name}) over {over}", lambda m: m.col(name).shift(1).over(over)),
     ][how - 3]
+
+
+# -- whole plans -----------------------------------------------------------------------------------------------
+
+
+def base(d: Draw, parquet: dict[str, str]) -> State:
+    """A table in memory, in a file, or in a fake source."""
+    table = d.pick(["runs", "runs", "runs", "marks", "marks", "one", "none"])
+    lazy = TABLES[table].lazy()
+    how = d.integer(0, 2)
+    if how == 0:
+        return State(rd.from_polars(TABLES[table]), lazy, True, [table])
+    if how == 1:
+        return State(rd.read_parquet(parquet[table]), pl.scan_parquet(parquet[table]), True, [f"{table}.parquet"])
+    names = list(TABLES[table].columns)
+    exact = frozenset(d.some(names, 0, 4))
+    fake = Fake(table, exact, frozenset(d.some([n for n in names if n not in exact], 0, 3)), d.chance(70))
+    text = f"fake {table} exact={sorted(fake.exact)} inexact={sorted(fake.inexact)} stops={fake.stops}"
+    return State(rd.PipelineDataFrame(Scan(fake)), lazy, True, [text])
+
+
+def plan(d: Draw, parquet: dict[str, str], most: int = 6) -> State:
+    """A random plan; steps that do not fit are left out."""
+    from steps import ONE_INPUT, TWO_INPUTS
+
+    state = base(d, parquet)
+    for _ in range(d.integer(1, most)):
+        before = state
+        try:
+            if d.chance(20):
+                other = base(d, parquet) if d.chance(60) else before  # itself: a shared sub-plan
+                for _ in range(d.integer(0, 2)):
+                    other = _step(d, other, ONE_INPUT)
+                state = d.pick(TWO_INPUTS)(d, before, other)
+            else:
+                state = _step(d, before, ONE_INPUT)
+        except NotHere:
+            state = before
+    return state
+
+
+def _step(d: Draw, state: State, among: list) -> State:
+    try:
+        return d.pick(among)(d, state)
+    except NotHere:
+        return state
+
+
+# -- comparing -------------------------------------------------------------------------------------------------
+
+
+def plain(value: Any) -> Any:
+    """A value that compares as the same where it is the same: NaN equals itself, floats to nine digits."""
+    if isinstance(value, float):
+        return "nan" if value != value else float(f"{value:.9g}") + 0.0
+    if isinstance(value, dict):
+        return tuple((k, plain(v)) for k, v in value.items())
+    if isinstance(value, list):
+        return tuple(map(plain, value))
+    return (type(value).__name__, value)
+
+
+def rows(frame: pl.DataFrame) -> list[tuple]:
+    return [tuple(map(plain, row)) for row in frame.rows()]
+
+
+def difference(found: pl.DataFrame, wanted: pl.DataFrame, ordered: bool) -> str | None:
+    """What is not the same, as text."""
+    if list(found.schema.items()) != list(wanted.schema.items()):
+        return f"schema {found.schema}\nwanted {wanted.schema}"
+    a, b = rows(found), rows(wanted)
+    if (a == b) if ordered else (Counter(a) == Counter(b)):
+        return None
+    return f"{found}\nwanted{'' if ordered else ' in any order'} {wanted}"
+
+
+def check(state: State) -> None:
+    """The optimized plan, the plan as it was written, and Polars give the same."""
+    said = "\n  ".join(state.steps)
+    wanted = state.lazy.collect(engine="in-memory")
+    as_written = lower_all(state.frame._plan).collect(engine="streaming")
+    for n in walk(state.frame._plan):
+        if isinstance(n, Cached):
+            n.kept.rows = None
+    assert list(state.frame.schema.items()) == list(wanted.schema.items()), f"the plan's schema is wrong\n  {said}"
+    explained = state.frame.explain("optimized")
+    counted = state.frame.count_rows()
+    found = state.frame.collect()
+    for what, frame in (("as written", as_written), ("optimized", found)):
+        wrong = difference(frame, wanted, state.ordered)
+        assert wrong is None, f"{what}:\n{wrong}\n  {said}\n{explained}"
+    assert counted == wanted.height, f"count_rows() is {counted}, not {wanted.height}\n  {said}\n{explained}"

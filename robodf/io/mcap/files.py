@@ -43,7 +43,7 @@ def summaries(paths: tuple[str, ...], states: tuple[State, ...], on_error: str, 
         return list(pool.map(lambda ps: summary_of(ps[0], ps[1], on_error, storage), zip(paths, states)))
 
 
-class counted:  # noqa: N801 - a context manager, used as a verb
+class counted:
     """An open file whose reads are added to `counting.read` when it is closed."""
 
     def __init__(self, path: str, storage: tuple):

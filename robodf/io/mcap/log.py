@@ -57,8 +57,8 @@ class Log:
                 row["files"] += channel.topic not in seen
                 seen.add(channel.topic)
                 counts = None if summary.statistics is None else summary.statistics.channel_message_counts
-                known = row["count"] is not None and counts is not None
-                row["count"] = row["count"] + counts.get(channel_id, 0) if known else None
+                if row["count"] is not None:
+                    row["count"] = None if counts is None else row["count"] + counts.get(channel_id, 0)
                 for chunk in summary.chunks:
                     held = chunk.counts if chunk.counts is not None else chunk.message_index_offsets
                     if times_known(chunk) and channel_id in held:

@@ -265,7 +265,7 @@ class McapSource(Source):
         decoded = pl.concat(parts)
         if len(parts) > 1:
             decoded = decoded[np.argsort(np.concatenate(order), kind="stable")]
-        return (decoded if rows is None else pl.concat([rows, decoded], how="horizontal")).select(request.columns)
+        return (decoded if rows is None else rows.hstack(decoded.get_columns())).select(request.columns)
 
     def _decoded(self, k: int, summary: Summary, chunk: ChunkIndex, found: Messages, channel_id: int, at: np.ndarray,
                  fields: dict | None, asked: list[str], request: Request) -> pl.DataFrame:  # fmt: skip

@@ -114,9 +114,7 @@ class PrimitiveList(Node):
         self.binary = binary
         self.dtype = pl.Binary() if binary else pl.List(dtype)
 
-    def _find(
-        self, batch: Batch, row: np.ndarray, pos: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _find(self, batch: Batch, row: np.ndarray, pos: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         size = self.kind.itemsize
         counts, pos = batch.count(row, pos, size, self.path)
         # An empty list has no element that wants alignment.
@@ -150,9 +148,7 @@ class Text(Node):
     def __init__(self, path: str):
         self.path = path
 
-    def _find(
-        self, batch: Batch, row: np.ndarray, pos: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _find(self, batch: Batch, row: np.ndarray, pos: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         counts, pos = batch.count(row, pos, 1, self.path)
         behind = pos + counts
         last = batch.data[np.where(counts > 0, behind - 1, 0)] if len(batch.data) else counts

@@ -167,11 +167,7 @@ def _read(
     frame = pl.DataFrame(pl.from_arrow(pa.table(columns))) if columns else pl.DataFrame(height=len(rows))
     if batch.problems:  # texts that are not UTF-8 are found only while reading
         problems.extend((int(rows[i]), why) for i, why in batch.problems.items())
-        frame = (
-            frame.filter(pl.Series(~batch.broken))
-            if columns
-            else pl.DataFrame(height=int((~batch.broken).sum()))
-        )
+        frame = frame.filter(pl.Series(~batch.broken)) if columns else pl.DataFrame(height=int((~batch.broken).sum()))
         rows = rows[~batch.broken]
     return rows, frame
 
@@ -193,9 +189,7 @@ def _walk(
 def _behind(batch: Batch, behind: np.ndarray) -> None:
     # Writers pad a payload to a multiple of four bytes; more than that is a message of another type.
     left = batch.end - behind
-    batch.require(
-        np.arange(len(behind)), left < 4, behind, "the payload is longer than its message type says"
-    )
+    batch.require(np.arange(len(behind)), left < 4, behind, "the payload is longer than its message type says")
 
 
 def _spread(parts: list[tuple[np.ndarray, pl.DataFrame]], height: int, wanted: Schema) -> pl.DataFrame:
@@ -295,9 +289,7 @@ def _service_event(type_name: str, text: str) -> str:
     service = type_name.removesuffix("_Event")
     short = service.rsplit("/", 1)[-1]
     request, response = _SERVICE.split(text, maxsplit=1)
-    event = (
-        f"service_msgs/ServiceEventInfo info\n{short}_Request[<=1] request\n{short}_Response[<=1] response\n"
-    )
+    event = f"service_msgs/ServiceEventInfo info\n{short}_Request[<=1] request\n{short}_Response[<=1] response\n"
     parts = [event, f"MSG: {service}_Request\n{request}", f"MSG: {service}_Response\n{response}"]
     return ("=" * 80 + "\n").join(part if part.endswith("\n") else part + "\n" for part in parts)
 
@@ -377,6 +369,4 @@ class _Builder:
 
     def _is_time(self, name: str) -> bool:
         fields = self.types.get(name, ([], []))[1]
-        return [(field, d[1][0]) for field, d in fields if int(d[0]) == 1] == _TIME_FIELDS and len(
-            fields
-        ) == 2
+        return [(field, d[1][0]) for field, d in fields if int(d[0]) == 1] == _TIME_FIELDS and len(fields) == 2

@@ -41,8 +41,6 @@ class Concat(Plan):
 
     def prune(self, out: Names) -> Plan:
         # The inputs may come back with columns that only their filters read: they must be alike again.
-        if out >= self.schema.keys():
-            return self
         if self.how.startswith("vertical"):
             names = [n for n in self.schema if n in out] or list(self.schema)[:1]
             return self.replace(parts=tuple(_exactly(p, names) for p in self.parts))

@@ -188,7 +188,7 @@ class JoinAsof(Plan):
             return None
         right = self.right
         if constant_in_groups(predicate, frozenset(self.left_by), self.left.schema):
-            by = {a: Col(b) for a, b in zip(self.left_by, self.right_by)}
+            by: dict[str, Expr] = {a: Col(b) for a, b in zip(self.left_by, self.right_by)}
             right = Filter(right, substitute(predicate, by))
         return self.replace(left=Filter(self.left, predicate), right=right)
 

@@ -124,7 +124,7 @@ class Pivot(Plan):
 
 @node
 class Unpivot(Plan):
-    """The columns `on` as rows of (variable, value); the rows of one column follow those of the one before."""
+    """The columns `on` as rows of (variable, value). No order: Polars' streaming engine turns batch by batch."""
 
     input: Plan
     on: tuple[str, ...]
@@ -139,6 +139,9 @@ class Unpivot(Plan):
 
     def needs(self, out: Names) -> tuple[Names, ...]:
         return (frozenset(self.on) | (out & frozenset(self.index)),)
+
+    def prune(self, out: Names) -> Plan:
+        return self.replace(index=tuple(name for name in self.index if name in out))
 
     def push(self, predicate: Expr) -> Plan | None:
         if not predicate.columns or not predicate.columns <= frozenset(self.index):

@@ -67,7 +67,7 @@ class Sample(Plan):
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         # The draw is a function of the row's position, not of when or where it was seen.
-        drawn = inputs[0].with_row_index(_POSITION).with_columns(
+        drawn = numbered(inputs[0], _POSITION, 0).with_columns(
             _draw(self.seed).alias(_DRAW),
         )
         if self.fraction is not None:
@@ -103,6 +103,13 @@ def _draw(seed: int) -> pl.Expr:
     return (z ^ (z // pl.lit(1 << 31, pl.UInt64))) // pl.lit(1 << 32, pl.UInt64)
 
 
+def numbered(frame: pl.LazyFrame, name: str, offset: int) -> pl.LazyFrame:
+    """The rows with their position in front."""
+    # Directly on a scan, Polars 1.44 and 2.1 put the index into the scan, also for the other uses of that scan, and
+    # then do not find the column. A select in between keeps them apart.
+    return frame.select(pl.all()).with_row_index(name, offset)
+
+
 def _threshold(fraction: float) -> pl.Expr:
     return pl.lit(round(fraction * (1 << 32)), pl.UInt64)
 
@@ -119,7 +126,7 @@ class RowIndex(Plan):
     same_count = True
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
-        return inputs[0].with_row_index(self.name, self.offset)
+        return numbered(inputs[0], self.name, self.offset)
 
     def needs(self, out: Names) -> tuple[Names, ...]:
         return (out - {self.name},)

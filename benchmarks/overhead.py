@@ -1,0 +1,189 @@
+"""What robodf costs over hand-written Polars: five queries over Parquet, and the time to plan 50 operators."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from polars.testing import assert_frame_equal
+
+import robodf as rd
+from benchmarks.measure import Report, alternate, arguments, human
+from benchmarks.tables import episodes, frames
+from robodf.optimizer import optimize
+from robodf.plan.base import lower_all
+
+Query = Callable[[], pl.DataFrame]
+
+
+def queries(folder: Path, small: Path) -> dict[str, tuple[Query, Query, list[str]]]:
+    """By name: through robodf, by hand, and the columns that put the rows in one order (none: the order is fixed)."""
+    files = str(folder / "*.parquet")
+    c, p = rd.col, pl.col
+
+    def read() -> Any:
+        return rd.read_parquet(files)
+
+    def scan() -> pl.LazyFrame:
+        return pl.scan_parquet(files)
+
+    def run(query: pl.LazyFrame) -> pl.DataFrame:
+        return query.collect(engine="streaming")
+
+    return {
+        "filter": (
+            lambda: read().filter(c("force") > 9, c("task") == "pour water").collect(),
+            lambda: run(scan().filter((p("force") > 9) & (p("task") == "pour water"))),
+            ["episode", "frame"],
+        ),
+        "projection with arithmetic": (
+            lambda: read().select("episode", "frame", speed=_speed(c), low=c("battery") < 20).collect(),
+            lambda: run(scan().select("episode", "frame", speed=_speed(p), low=p("battery") < 20)),
+            ["episode", "frame"],
+        ),
+        "group by": (
+            lambda: read().group_by("robot", "task").agg(*_aggregates(c), n=rd.len()).collect(),
+            lambda: run(scan().group_by("robot", "task").agg(*_aggregates(p), n=pl.len())),
+            ["robot", "task"],
+        ),
+        "join": (
+            lambda: (
+                read()
+                .join(rd.read_parquet(small), on="episode")
+                .filter(c("success") & (c("rating") >= 4))
+                .group_by("operator")
+                .agg(c("force").mean(), c("gripper").max())
+                .collect()
+            ),
+            lambda: run(
+                scan()
+                .join(pl.scan_parquet(small), on="episode")
+                .filter(p("success") & (p("rating") >= 4))
+                .group_by("operator")
+                .agg(p("force").mean(), p("gripper").max())
+            ),
+            ["operator"],
+        ),
+        "top 100": (
+            lambda: read().sort("force", "episode", "frame", descending=True).head(100).collect(),
+            lambda: run(scan().sort("force", "episode", "frame", descending=True).head(100)),
+            [],
+        ),
+    }
+
+
+def _speed(col: Any) -> Any:
+    return (col("vx") ** 2 + col("vy") ** 2 + col("vz") ** 2).sqrt()
+
+
+def _aggregates(col: Any) -> list:
+    return [col("force").mean(), col("x").min(), col("battery").max(), col("gripper").sum()]
+
+
+def run_queries(report: Report, rows: int, rounds: int) -> None:
+    folder, small = frames(rows), episodes(rows)
+    parts = list(folder.glob("*.parquet"))
+    size = sum(part.stat().st_size for part in parts)
+    report.say(f"## Five queries over {rows:,} rows: {human(size)} of Parquet in {len(parts)} files\n")
+    report.say(
+        "robodf: from `rd.read_parquet(...)` to the rows, planning included. By hand: `pl.scan_parquet(...)` to "
+        f"`collect(engine='streaming')`. {rounds} turns; a ratio above 1 is what robodf costs. Results are compared.\n"
+    )
+    table, ratios = [], []
+    for name, (ours, theirs, keys) in queries(folder, small).items():
+        _assert_same(ours(), theirs(), keys)
+        pair = alternate(ours, theirs, rounds)
+        ratios.append(pair.ratio)
+        ours_s, theirs_s = statistics.median(pair.ours), statistics.median(pair.theirs)
+        table.append([name, f"{ours_s:.3f}", f"{theirs_s:.3f}", f"{pair.ratio:.3f}", pair.spread])
+    report.table(["query", "robodf, s", "by hand, s", "median ratio", "least to greatest"], table)
+    report.say(f"Median of the five ratios: **{statistics.median(ratios):.3f}** (the goal is at most 1.05).\n")
+
+
+def _assert_same(ours: pl.DataFrame, theirs: pl.DataFrame, keys: list[str]) -> None:
+    if keys:
+        ours, theirs = ours.sort(keys), theirs.sort(keys)
+    # The order in which floats are added up differs from run to run, in Polars as here.
+    assert_frame_equal(ours, theirs, check_exact=False, rel_tol=1e-5, abs_tol=1e-7)
+
+
+# -- planning -------------------------------------------------------------------------------------------------
+
+
+def mixed_chain(files: str, small: str, n: int = 50) -> rd.PipelineDataFrame:
+    """A realistic query of `n` operators on top of the scan."""
+    df = rd.read_parquet(files)
+    other = rd.read_parquet(small)
+    col = rd.col
+    steps: list[Callable[[Any, int], Any]] = [
+        lambda df, i: df.filter(col("force") > 0.01 * i),
+        lambda df, i: df.with_columns(**{f"f{i}": col("vx") * i + col("vy")}),
+        lambda df, i: df.with_columns(**{f"g{i}": col(f"f{i - 1}").abs().sqrt()}),
+        lambda df, i: df.filter(col(f"g{i - 1}").is_not_null() & (col("status") != i)),
+        lambda df, i: df.rename({f"g{i - 2}": f"h{i}"}),
+        lambda df, i: df.select(rd.selectors.all()) if i % 20 else df.join(other, on="episode", suffix=f"_{i}"),
+        lambda df, i: df.drop(f"f{i - 5 + 0}") if f"f{i - 5}" in df.columns else df.filter(col("battery") > 1),
+        lambda df, i: df.with_columns(col("note").str.strip_chars().alias("note")),
+        lambda df, i: df.filter(col("note").str.contains(str(i % 10))),
+        lambda df, i: df.sort("time") if i % 20 == 9 else df.with_columns(k=col("frame") % (i + 1)),
+    ]  # fmt: skip
+    for i in range(n - 2):
+        df = steps[i % len(steps)](df, i)
+    return df.group_by("robot").agg(col("force").mean(), col("vx").max()).sort("robot")
+
+
+def plain_chain(files: str, small: str, n: int = 50) -> rd.PipelineDataFrame:
+    """`n` operators of the kind that a notebook grows: a column, a filter on it, a column, ..."""
+    df = rd.read_parquet(files)
+    for i in range(n // 2):
+        df = df.with_columns(**{f"c{i}": rd.col("x") * i + rd.col("y")}).filter(rd.col(f"c{i}") > i)
+    return df
+
+
+def run_planning(report: Report, rows: int, rounds: int) -> None:
+    files, small = str(frames(rows) / "*.parquet"), str(episodes(rows))
+    report.say(f"## Planning 50 operators, median of {rounds} times\n")
+    report.say(
+        "`build` is what the user's lines take (each checks names and types), `optimize` all rules, `lower` the "
+        "translation to a Polars query. Expressions and schemas are kept on the nodes of a frame: `again` is a second "
+        "`optimize` of the same frame, the others start without anything kept.\n"
+    )
+    table = []
+    for name, make in {"mixed": mixed_chain, "with_columns and filter": plain_chain}.items():
+        figures: dict[str, list[float]] = {"build": [], "optimize": [], "again": [], "lower": []}
+        for _ in range(rounds + 1):  # the first is not counted
+            df = _timed(figures["build"], lambda make=make: make(files, small))
+            plan = df._plan
+            best = _timed(figures["optimize"], lambda plan=plan: optimize(plan))
+            _timed(figures["again"], lambda plan=plan: optimize(plan))
+            _timed(figures["lower"], lambda best=best: lower_all(best))
+            del df, plan, best  # nodes are interned: the next turn must not find these
+        medians = [f"{statistics.median(values[1:]) * 1000:.2f}" for values in figures.values()]
+        table.append([name, *medians])
+    report.table(["chain", "build, ms", "optimize, ms", "again, ms", "lower, ms"], table)
+    report.say("The goal is `optimize` in at most 10 ms.\n")
+
+
+def _timed(into: list[float], function: Callable[[], Any]) -> Any:
+    started = time.perf_counter()
+    made = function()
+    into.append(time.perf_counter() - started)
+    return made
+
+
+def main() -> None:
+    options = arguments(__doc__, rows=0, rounds=0)
+    rows = options.rows or (16_000_000 if options.full else 2_000_000)
+    report = Report("overhead", "What robodf costs over hand-written Polars", options)
+    with rd.config(progress=False):
+        run_planning(report, rows, options.rounds or (51 if options.full else 21))
+        run_queries(report, rows, options.rounds or (15 if options.full else 7))
+    report.end()
+
+
+if __name__ == "__main__":
+    main()
