@@ -114,26 +114,23 @@ def _assert_same(ours: pl.DataFrame, theirs: pl.DataFrame, keys: list[str]) -> N
 # -- planning -------------------------------------------------------------------------------------------------
 
 
-def mixed_chain(files: str, small: str, n: int = 50) -> rd.PipelineDataFrame:
-    """A realistic query of `n` operators on top of the scan."""
+def mixed_chain(files: str, small: str) -> rd.PipelineDataFrame:
+    """A realistic query: 48 operators in six rounds of eight, then a group-by and a sort."""
     df = rd.read_parquet(files)
-    other = rd.read_parquet(small)
     col = rd.col
-    steps: list[Callable[[Any, int], Any]] = [
-        lambda df, i: df.filter(col("force") > 0.01 * i),
-        lambda df, i: df.with_columns(**{f"f{i}": col("vx") * i + col("vy")}),
-        lambda df, i: df.with_columns(**{f"g{i}": col(f"f{i - 1}").abs().sqrt()}),
-        lambda df, i: df.filter(col(f"g{i - 1}").is_not_null() & (col("status") != i)),
-        lambda df, i: df.rename({f"g{i - 2}": f"h{i}"}),
-        lambda df, i: df.select(rd.selectors.all()) if i % 20 else df.join(other, on="episode", suffix=f"_{i}"),
-        lambda df, i: df.drop(f"f{i - 5 + 0}") if f"f{i - 5}" in df.columns else df.filter(col("battery") > 1),
-        lambda df, i: df.with_columns(col("note").str.strip_chars().alias("note")),
-        lambda df, i: df.filter(col("note").str.contains(str(i % 10))),
-        lambda df, i: df.sort("time") if i % 20 == 9 else df.with_columns(k=col("frame") % (i + 1)),
-    ]  # fmt: skip
-    for i in range(n - 2):
-        df = steps[i % len(steps)](df, i)
-    return df.group_by("robot").agg(col("force").mean(), col("vx").max()).sort("robot")
+    for i in range(6):
+        other = rd.read_parquet(small).select("episode", **{f"rating{i}": col("rating") + i})
+        df = (
+            df.filter(col("force") > 0.01 * i, col("task") != "push button")
+            .with_columns(**{f"f{i}": col("vx") * i + col("vy"), f"low{i}": col("battery") < i})
+            .with_columns(**{f"g{i}": col(f"f{i}").abs().sqrt()})
+            .filter(col(f"g{i}").is_not_null() & (col("status") <= 3))
+            .join(other, on="episode", how="left")
+            .rename({f"g{i}": f"h{i}"})
+            .filter(col("note").str.contains(str(i)) | (col(f"h{i}") > 0.5))
+            .drop(f"f{i}")
+        )
+    return df.group_by("robot").agg(col("force").mean(), col("h5").max(), col("rating0").max()).sort("robot")
 
 
 def plain_chain(files: str, small: str, n: int = 50) -> rd.PipelineDataFrame:

@@ -11,11 +11,24 @@ from pathlib import Path
 import polars as pl
 
 import robodf as rd
-from robodf.demo.printing import BytesRead, Steps, block, columns, plural, same_rows, say, share, shown, table, topics_table
-from robodf.demo.run import next_lines
+from robodf.demo.printing import (
+    BytesRead,
+    Steps,
+    block,
+    columns,
+    compared,
+    next_lines,
+    plans,
+    plural,
+    say,
+    share,
+    shown,
+    table,
+    topics_table,
+    wrote,
+)
 from robodf.errors import RobodfError
 from robodf.io.mcap.log import Log
-from robodf.io.mcap.source import ALL
 from robodf.io.mcap.topic import META
 from robodf.optimizer import optimize
 from robodf.plan.node import walk
@@ -38,11 +51,13 @@ class Choice:
 
 def run(path: str, out: str | os.PathLike[str]) -> int:
     """Run the job over the logs at `path` and print each step. 0, or 1 where SQL gave other rows than the frame."""
-    steps = Steps()
-    steps.begin("What is in the logs")
     with BytesRead() as opened:
         log = rd.open_log(path, on_error="collect")
-    say(f"{plural(len(log.paths), 'file')}, {log.size:,} bytes, of which {opened.bytes:,} were read for this list.")
+    steps = Steps()
+    steps.begin("What is in the logs")
+    say(
+        f"{plural(len(log.paths), 'file')} of {log.size:,} bytes together; this list took reading {opened.bytes:,} bytes."
+    )
     if len(log):
         print()
         topics_table(log.topics)
@@ -62,9 +77,7 @@ def run(path: str, out: str | os.PathLike[str]) -> int:
     say(_reason(choice, bounds))
 
     steps.begin("The plan, as written and as it will run")
-    block(str(unique.explain("logical")))
-    print()
-    block(str(unique.explain("physical")))
+    plans(unique)
 
     steps.begin("A preview")
     table(unique.head(5).collect())
@@ -83,7 +96,7 @@ def run(path: str, out: str | os.PathLike[str]) -> int:
     columns(stages, ("step", "rows in", "rows out"))
     print()
     say(f"Read from the logs: {share(used.bytes, log.size)}.")
-    say(f"Written: {shown(target)}, {plural(report.rows, 'row')}, {report.bytes:,} bytes. It appears whole or not at all.")
+    wrote(report)
     errors = unique.errors
     if errors.height:
         _tell_damage([f"{r['file']}: {r['error']}" for r in errors.iter_rows(named=True)])
@@ -93,8 +106,7 @@ def run(path: str, out: str | os.PathLike[str]) -> int:
     block(query)
     print()
     by_sql = rd.sql(query, messages=choice.messages).collect()
-    same = same_rows(by_sql, rd.read_parquet(target).select(choice.keys).collect())
-    say(f"{plural(by_sql.height, 'row')}: " + ("the same rows as in the file above." if same else "NOT the rows of the frame."))
+    same = compared(by_sql, rd.read_parquet(target).select(choice.keys).collect())
     next_lines(f"robodf sql \"SELECT * FROM '{shown(target)}' LIMIT 5\"", f"robodf info {shown(path)}")
     return 0 if same else 1
 
@@ -169,7 +181,8 @@ def _code(path: str, choice: Choice, bounds: tuple[datetime, datetime] | None) -
     name = "messages"
     if bounds:
         start, end = (repr(t).replace("datetime.datetime", "datetime") for t in bounds)
-        lines += [f'late = messages.filter(rd.col("log_time") >= {start})', f'window = late.filter(rd.col("log_time") < {end})']
+        lines += [f'late = messages.filter(rd.col("log_time") >= {start})',
+                  f'window = late.filter(rd.col("log_time") < {end})']  # fmt: skip
         name = "window"
     return [*lines, f"unique = {name}.dedup(on={choice.keys!r})"]
 
@@ -179,7 +192,7 @@ def _reason(choice: Choice, bounds: tuple[datetime, datetime] | None) -> str:
         f"{choice.topic} is the topic with the most values." if choice.topic
         else "No topic has messages that robodf decodes, so they stay as bytes.",
         "The time is the middle of what was recorded." if bounds else "",
-        "Messages are the same if all but their times are." if choice.topic else "",
+        "Two messages are the same if all but their times are." if choice.topic else "",
         f"Bytes are left out: {', '.join(choice.left_out)}." if choice.left_out else "",
         "Nothing has run yet.",
     ]  # fmt: skip

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from robodf.io.counting import read
+
+if TYPE_CHECKING:
+    from robodf.frame.frame import PipelineDataFrame
+    from robodf.io.sink import WriteReport
 
 WIDTH = 100
 
@@ -39,6 +43,17 @@ def block(text: str) -> None:
                             break_long_words=False, break_on_hyphens=False))  # fmt: skip
 
 
+def plans(df: PipelineDataFrame) -> None:
+    """The plan before and after the optimizer."""
+    say("As written, rows flow from the bottom to the top:")
+    print()
+    block(str(df.explain("logical")))
+    print()
+    say("As it will run:")
+    print()
+    block(str(df.explain("physical")))
+
+
 def columns(rows: Iterable[Sequence[Any]], head: Sequence[str] = ()) -> None:
     """Rows side by side; numbers stand to the right."""
     table = [list(head), *map(list, rows)] if head else list(map(list, rows))
@@ -52,8 +67,8 @@ def columns(rows: Iterable[Sequence[Any]], head: Sequence[str] = ()) -> None:
 
 def table(frame: pl.DataFrame, rows: int = 5) -> None:
     """The first rows of a frame, in the width of the demo."""
-    with pl.Config(tbl_rows=rows, tbl_cols=8, tbl_width_chars=WIDTH - 5, fmt_str_lengths=40, tbl_hide_dataframe_shape=True,
-                   tbl_hide_column_data_types=True):  # fmt: skip
+    with pl.Config(tbl_rows=rows, tbl_cols=8, tbl_width_chars=WIDTH - 5, fmt_str_lengths=40,
+                   tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):  # fmt: skip
         print(textwrap.indent(str(frame.head(rows)), "     "))
 
 
@@ -85,16 +100,57 @@ class BytesRead:
         self.bytes = read.bytes - self._before
 
 
-def topics_table(topics: pl.DataFrame, most: int = 20) -> None:
+def topics_table(topics: pl.DataFrame, most: int = 12) -> None:
     """The topics of a log: those with most messages where there are many."""
-    ordered = topics.sort("count", descending=True, nulls_last=True, maintain_order=True) if topics.height > most else topics
-    rows = [
-        (r["topic"], r["type"] or "-", r["encoding"] or "-", "?" if r["count"] is None else r["count"], r["files"])
-        for r in ordered.head(most).iter_rows(named=True)
-    ]
-    columns(rows, ("topic", "type", "encoding", "messages", "files"))
+    ordered = topics
+    if topics.height > most:
+        ordered = topics.sort("count", descending=True, nulls_last=True, maintain_order=True)
+    columns(topic_rows(ordered.head(most), 40), TOPIC_COLUMNS)
     if topics.height > most:
         print(f"     ... and {plural(topics.height - most, 'more topic')}")
+
+
+TOPIC_COLUMNS = ("topic", "type", "encoding", "messages", "files")
+
+
+def topic_rows(topics: pl.DataFrame, widest: int) -> list[tuple[Any, ...]]:
+    """A row for each topic, for `columns`; names are cut to `widest` characters."""
+    return [
+        (
+            _cut(r["topic"], widest),
+            _cut(r["type"] or "-", widest - 5),
+            _cut(r["encoding"] or "-", 10),
+            "?" if r["count"] is None else r["count"],
+            r["files"],
+        )
+        for r in topics.iter_rows(named=True)
+    ]
+
+
+def _cut(text: str, width: int) -> str:
+    """The text, or its end, which tells more of topics and types than its start."""
+    return text if len(text) <= width else "…" + text[1 - width :]
+
+
+def wrote(report: WriteReport) -> None:
+    """Where the output is."""
+    say(f"Written: {shown(report.path)}, {plural(report.rows, 'row')}, {report.bytes:,} bytes. "
+        "It appears whole or not at all.")  # fmt: skip
+
+
+def compared(by_sql: pl.DataFrame, by_frame: pl.DataFrame) -> bool:
+    """Say whether both have the same rows, as often, in any order."""
+    same = same_rows(by_sql, by_frame)
+    what = "the same rows as in the file above." if same else f"NOT the {by_frame.height:,} rows of the file above."
+    say(f"{plural(by_sql.height, 'row')}: {what}")
+    return same
+
+
+def next_lines(*lines: str) -> None:
+    """The last words: what to type now."""
+    print("\nNext, type\n")
+    for line in lines:
+        print(f"     {line}")
 
 
 def same_rows(a: pl.DataFrame, b: pl.DataFrame) -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -25,8 +28,8 @@ EPISODE_SECONDS = 8.0
 _NS = 1_000_000_000
 _JOINTS = ["shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3", "gripper"]
 _TASKS = ["pick", "place", "open", "push", "pour"]
-_OBJECTS = ["red cube", "blue bowl", "steel bolt", "paper cup", "drawer handle", "green bottle"]
-_PLACES = ["on the left", "next to the tray", "under the lamp", "in front of the robot", "near the edge"]
+_OBJECTS = ["red cube", "blue bowl", "steel bolt", "paper cup", "lid", "green bottle"]
+_PLACES = ["on the left", "on the right", "by the tray", "under the lamp", "near the edge"]
 _CAPTION_SCHEMA = {
     "type": "object",
     "properties": {
@@ -67,25 +70,25 @@ def write_recordings(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    captions = _captions(recordings * _count(seconds, CAPTION_HZ), rng)
+    tasks = [[_TASKS[i] for i in rng.integers(len(_TASKS), size=_count(seconds, 1 / EPISODE_SECONDS))]
+             for _ in range(recordings)]  # fmt: skip
+    captions = _captions(tasks, _count(seconds, CAPTION_HZ), rng)
     logs, episodes = [], []
     for k in range(recordings):
         path = folder / f"run_{k + 1:02d}.mcap"
-        compression = ("zstd", "lz4")[k % 2]
-        count = _count(seconds, CAPTION_HZ)
-        _whole(path, lambda out, k=k, c=compression, n=count: _write_log(
-            out, c, START + k * APART, seconds, captions[k * n : (k + 1) * n], rng))  # fmt: skip
+        log = _Log(("zstd", "lz4")[k % 2], START + k * APART, seconds, captions[k], rng)
+        _whole(path, log.write)
         logs.append(path)
-        for episode in range(_count(seconds, 1 / EPISODE_SECONDS)):
-            task = _TASKS[int(rng.integers(len(_TASKS)))]
-            row = {"recording": path.stem, "episode": episode, "task": task, "success": bool(rng.random() < 0.7)}
-            episodes.append(row)
+        for episode, task in enumerate(tasks[k]):
+            episodes.append(
+                {"recording": path.stem, "episode": episode, "task": task, "success": bool(rng.random() < 0.7)}
+            )
     table = folder / "episodes.parquet"
     _whole(table, pl.DataFrame(episodes).write_parquet)
     return Recordings(folder, tuple(logs), table)
 
 
-def _whole(path: Path, write) -> None:
+def _whole(path: Path, write: Callable[[Path], None]) -> None:
     """Write beside the target and rename: a run that is stopped leaves no half file under the name."""
     part = path.with_name(f".{path.name}.part")
     try:
@@ -99,48 +102,77 @@ def _count(seconds: float, hz: float) -> int:
     return max(1, int(seconds * hz))
 
 
-def _captions(count: int, rng: np.random.Generator) -> list[str]:
-    """`count` sentences; every third repeats one of those before it."""
-    sentences = [f"{task} the {thing} {place}" for task in _TASKS for thing in _OBJECTS for place in _PLACES]
-    fresh = [sentences[i] for i in rng.permutation(len(sentences))]
-    made: list[str] = []
-    for i in range(count):
-        repeated = i % 3 == 2
-        made.append(made[int(rng.integers(len(made)))] if repeated else fresh[i % len(fresh)])
+def _episode(caption: int) -> int:
+    """The episode of the n-th caption of a recording."""
+    return int(caption / CAPTION_HZ // EPISODE_SECONDS)
+
+
+def _captions(tasks: list[list[str]], count: int, rng: np.random.Generator) -> list[list[str]]:
+    """`count` sentences for each recording about the task at that time; every third repeats an earlier one."""
+    fresh = {
+        task: [f"{task} the {_OBJECTS[i // len(_PLACES)]} {_PLACES[i % len(_PLACES)]}"
+               for i in rng.permutation(len(_OBJECTS) * len(_PLACES))]
+        for task in _TASKS
+    }  # fmt: skip
+    said: dict[str, list[str]] = {task: [] for task in _TASKS}
+    made = []
+    for episodes in tasks:
+        texts = []
+        for i in range(count):
+            task = episodes[min(_episode(i), len(episodes) - 1)]
+            before = said[task]
+            repeated = before and (i % 3 == 2 or not fresh[task])
+            text = before[int(rng.integers(len(before)))] if repeated else fresh[task].pop()
+            before.append(text)
+            texts.append(text)
+        made.append(texts)
     return made
 
 
-def _write_log(path: Path, compression: str, start: datetime, seconds: float, captions: list[str],
-               rng: np.random.Generator) -> None:  # fmt: skip
-    from rosbags.typesys import Stores, get_typestore
+@dataclass(frozen=True)
+class _Log:
+    """One recording."""
 
-    store = get_typestore(Stores.ROS2_HUMBLE)
-    first = int((start - datetime(1970, 1, 1)).total_seconds()) * _NS
-    with McapWriter(path, compression, CHUNK_SIZE, profile="ros2") as writer:
-        channels = {}
-        for topic, name in (("/imu", "sensor_msgs/msg/Imu"), ("/joint_states", "sensor_msgs/msg/JointState")):
-            text = store.generate_msgdef(name, ros_version=2)[0]
-            channels[topic] = writer.add_channel(topic, "cdr", writer.add_schema(name, "ros2msg", text.encode()))
-        schema = writer.add_schema("Caption", "jsonschema", json.dumps(_CAPTION_SCHEMA).encode())
-        channels["/caption"] = writer.add_channel("/caption", "json", schema)
+    compression: str
+    start: datetime
+    seconds: float
+    captions: list[str]
+    rng: np.random.Generator
 
-        messages = [
-            *((first + i * _NS // IMU_HZ, "/imu", i, data) for i, data in enumerate(_imu(store, first, seconds, rng))),
-            *((first + i * _NS // JOINTS_HZ, "/joint_states", i, d)
-              for i, d in enumerate(_joints(store, first, seconds, rng))),
-            *((first + int((i + 0.5) / CAPTION_HZ * _NS), "/caption", i, data)
-              for i, data in enumerate(_caption_messages(captions, rng))),
-        ]  # fmt: skip
-        for time, topic, sequence, data in sorted(messages, key=lambda m: m[:2]):
-            writer.write(channels[topic], time, data, sequence=sequence)
+    def write(self, path: Path) -> None:
+        from rosbags.typesys import Stores, get_typestore
+
+        store = get_typestore(Stores.ROS2_HUMBLE)
+        first = int((self.start - datetime(1970, 1, 1)).total_seconds()) * _NS
+        with McapWriter(path, self.compression, CHUNK_SIZE, profile="ros2") as writer:
+            channels = {}
+            for topic, name in (("/imu", "sensor_msgs/msg/Imu"), ("/joint_states", "sensor_msgs/msg/JointState")):
+                text = store.generate_msgdef(name, ros_version=2)[0]
+                schema = writer.add_schema(name, "ros2msg", text.encode())
+                channels[topic] = writer.add_channel(topic, "cdr", schema)
+            schema = writer.add_schema("Caption", "jsonschema", json.dumps(_CAPTION_SCHEMA).encode())
+            channels["/caption"] = writer.add_channel("/caption", "json", schema)
+
+            made = {
+                "/imu": (IMU_HZ, _imu(store, first, self.seconds, self.rng)),
+                "/joint_states": (JOINTS_HZ, _joints(store, first, self.seconds, self.rng)),
+                "/caption": (CAPTION_HZ, _caption_messages(self.captions, self.rng)),
+            }
+            messages = [
+                (first + int(i / hz * _NS), topic, i, data)
+                for topic, (hz, payloads) in made.items()
+                for i, data in enumerate(payloads)
+            ]
+            for time, topic, sequence, data in sorted(messages, key=lambda m: m[:2]):
+                writer.write(channels[topic], time, data, sequence=sequence)
 
 
-def _header(store, time: int, frame: str):
+def _header(store: Any, time: int, frame: str) -> Any:
     stamp = store.types["builtin_interfaces/msg/Time"](sec=time // _NS, nanosec=time % _NS)
     return store.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame)
 
 
-def _imu(store, first: int, seconds: float, rng: np.random.Generator):
+def _imu(store: Any, first: int, seconds: float, rng: np.random.Generator) -> Iterator[bytes]:
     """An arm that swings about the vertical axis, with the noise and the resolution of a small IMU."""
     message, vector, quaternion = (
         store.types[name]
@@ -157,7 +189,7 @@ def _imu(store, first: int, seconds: float, rng: np.random.Generator):
         yield store.serialize_cdr(
             message(
                 header=_header(store, first + i * _NS // IMU_HZ, "imu_link"),
-                orientation=quaternion(x=0.0, y=0.0, z=round(float(np.sin(half)), 6), w=round(float(np.cos(half)), 6)),
+                orientation=quaternion(x=0.0, y=0.0, z=round(math.sin(half), 6), w=round(math.cos(half), 6)),
                 orientation_covariance=spread[0],
                 angular_velocity=vector(*gyro[i].tolist()),
                 angular_velocity_covariance=spread[1],
@@ -168,7 +200,7 @@ def _imu(store, first: int, seconds: float, rng: np.random.Generator):
         )
 
 
-def _joints(store, first: int, seconds: float, rng: np.random.Generator):
+def _joints(store: Any, first: int, seconds: float, rng: np.random.Generator) -> Iterator[bytes]:
     message = store.types["sensor_msgs/msg/JointState"]
     phase = rng.uniform(0, 2 * np.pi, len(_JOINTS))
     for i in range(_count(seconds, JOINTS_HZ)):
@@ -185,7 +217,7 @@ def _joints(store, first: int, seconds: float, rng: np.random.Generator):
         )
 
 
-def _caption_messages(captions: list[str], rng: np.random.Generator):
+def _caption_messages(captions: list[str], rng: np.random.Generator) -> Iterator[bytes]:
     for i, text in enumerate(captions):
-        episode = int((i + 0.5) / CAPTION_HZ // EPISODE_SECONDS)
-        yield json.dumps({"text": text, "quality": round(float(rng.beta(5, 2)), 2), "episode": episode}).encode()
+        message = {"text": text, "quality": round(float(rng.beta(5, 2)), 2), "episode": _episode(i)}
+        yield json.dumps(message).encode()

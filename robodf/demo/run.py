@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import textwrap
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import robodf as rd
-from robodf.demo.printing import BytesRead, Steps, block, columns, plural, same_rows, say, share, shown, table, topics_table
+from robodf.demo.printing import (
+    BytesRead,
+    Steps,
+    block,
+    columns,
+    compared,
+    next_lines,
+    plans,
+    plural,
+    say,
+    share,
+    shown,
+    table,
+    topics_table,
+    wrote,
+)
 from robodf.demo.recordings import write_recordings
 
 OUT = "robodf-demo"
 
 SQL = """\
-SELECT recording, log_time, task, success, quality, text
+SELECT recording, log_time, task, quality, text
 FROM (
   SELECT * FROM captions
   WHERE log_time >= TIMESTAMP '2026-03-02 09:10:00' AND quality > 0.7
   QUALIFY row_number() OVER (PARTITION BY text ORDER BY log_time) = 1
-)
+) AS good
 JOIN episodes USING (recording, episode)
+WHERE success
 ORDER BY log_time"""
 
 
@@ -32,21 +50,21 @@ def job(folder: str) -> tuple[rd.PipelineDataFrame, ...]:
     unique = good.dedup(on="text")
     episodes = rd.read_parquet(folder)
     joined = unique.join(episodes, on=["recording", "episode"], maintain_order="left")
-    result = joined.select("recording", "log_time", "task", "success", "quality", "text")
-    return captions, recent, good, unique, episodes, result
+    successful = joined.filter(rd.col("success"))
+    result = successful.select("recording", "log_time", "task", "quality", "text")
+    return captions, recent, good, unique, episodes, joined, result
 
 
 def one_second(folder: str) -> rd.PipelineDataFrame:
     imu = rd.read_mcap(folder, topic="/imu", start="2026-03-02T09:10:20", end="2026-03-02T09:10:21")
-    return imu.select("log_time", "angular_velocity", "linear_acceleration")
+    second = imu.select("log_time", "angular_velocity", "linear_acceleration")
+    return second  # noqa: RET504 - the name is shown
 
 
-def source(function) -> str:
+def source(function: Callable) -> str:
     """The lines of a function without its head and its return: what is shown is what runs."""
-    lines = inspect.getsource(function).splitlines()[1:]
-    body = textwrap.dedent("\n".join(lines))
-    return "\n".join(line.replace("return ", "imu = ") if "imu.select" in line else line
-                     for line in body.splitlines() if not line.startswith("return captions"))  # fmt: skip
+    lines = textwrap.dedent("".join(inspect.getsourcelines(function)[0][1:])).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("return "))
 
 
 def run(out: str | os.PathLike[str] = OUT, keep: bool = False) -> int:
@@ -70,18 +88,17 @@ def run(out: str | os.PathLike[str] = OUT, keep: bool = False) -> int:
         f"{share(opened.bytes, log.size)} were read.")  # fmt: skip
 
     steps.begin("The job, as you would type it")
-    block(f'folder = "{folder}"\n' + source(job))
-    captions, recent, good, unique, episodes, result = job(folder)
+    block(f"folder = {json.dumps(folder, ensure_ascii=False)}\n" + source(job))
+    captions, recent, good, unique, episodes, joined, result = job(folder)
     print()
     say("Nothing has run yet: each name is a plan.")
 
     steps.begin("The plan, as written and as it will run")
-    block(str(result.explain("logical")))
-    print()
-    block(str(result.explain("physical")))
+    plans(result)
     print()
     say("The topic and the time are answered by the index inside of each file: chunks that cannot hold such messages "
-        "are not read. The quality is known once a message is decoded, so that filter stays.")  # fmt: skip
+        "are not read. Success is answered inside of the Parquet file. The quality is known once a message is decoded, "
+        "so that filter stays.")  # fmt: skip
 
     steps.begin("A preview")
     table(result.head(5).collect())
@@ -90,20 +107,20 @@ def run(out: str | os.PathLike[str] = OUT, keep: bool = False) -> int:
     target = out / "captions.parquet"
     with BytesRead() as used:
         report = result.to_parquet(target, mode="overwrite")
-    counts = [log.message_count or 0, *(df.count_rows() for df in (captions, recent, good, unique)), report.rows]
-    names = ("topic /caption", "log_time from 09:10 on", "quality > 0.7", "dedup on text", "join with episodes")
+    frames = captions, recent, good, unique, joined
+    counts = [log.message_count or 0, *(df.count_rows() for df in frames), report.rows]
+    names = "topic /caption", "log_time >= 09:10", "quality > 0.7", "dedup on text", "join with episodes", "success"
     columns([(n, counts[i], counts[i + 1]) for i, n in enumerate(names)], ("step", "rows in", "rows out"))
     print()
     say(f"Read from the logs: {share(used.bytes, log.size)}.")
-    say(f"Written: {shown(target)}, {plural(report.rows, 'row')}, {report.bytes:,} bytes. It appears whole or not at all.")
+    wrote(report)
 
     steps.begin("The same in SQL, by the same planner")
     block(SQL)
     print()
     by_sql = rd.sql(SQL, captions=captions, episodes=episodes).collect()
     by_frame = rd.read_parquet(target).collect()
-    same = same_rows(by_sql, by_frame)
-    say(f"{plural(by_sql.height, 'row')}: " + ("the same rows as in the file above." if same else "NOT the rows of the frame."))
+    same = compared(by_sql, by_frame)
 
     steps.begin("One second of the IMU out of all recordings")
     block(source(one_second))
@@ -117,9 +134,3 @@ def run(out: str | os.PathLike[str] = OUT, keep: bool = False) -> int:
     next_lines(f"robodf sql \"SELECT task, count(*) AS n FROM '{shown(target)}' GROUP BY task ORDER BY n DESC\"",
                "robodf demo PATH/TO/YOUR/LOGS")  # fmt: skip
     return 0 if same else 1
-
-
-def next_lines(*lines: str) -> None:
-    print("\nNext, type\n")
-    for line in lines:
-        print(f"     {line}")

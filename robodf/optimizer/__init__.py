@@ -14,7 +14,7 @@ from robodf.optimizer.push_filter import push_filter
 from robodf.optimizer.push_limit import push_limit
 from robodf.optimizer.share_subplans import share_subplans
 from robodf.optimizer.simplify_predicates import simplify_predicates
-from robodf.plan.base import Plan, tree
+from robodf.plan.base import Plan, Schema, tree
 
 Rule = Callable[[Plan], Plan | None]
 
@@ -47,7 +47,7 @@ class Applied:
 
 def optimize(plan: Plan, rules: tuple[Rule, ...] = RULES, trace: list[Applied] | None = None) -> Plan:
     """The plan after all rules, in passes until none of them finds anything. RuleError where a rule is wrong."""
-    schema = list(plan.schema.items())
+    schema = plan.schema
     for _ in range(_MOST_PASSES):
         start = plan
         for rule in rules:
@@ -57,13 +57,13 @@ def optimize(plan: Plan, rules: tuple[Rule, ...] = RULES, trace: list[Applied] |
     raise RuleError(f"the rules do not come to an end on\n{tree(plan)}")
 
 
-def _to_fixpoint(plan: Plan, rule: Rule, schema: list, trace: list[Applied] | None) -> Plan:
+def _to_fixpoint(plan: Plan, rule: Rule, schema: Schema, trace: list[Applied] | None) -> Plan:
     seen = {id(plan): plan}
     while (new := apply_rule(plan, rule)) is not plan:
-        if list(new.schema.items()) != schema:
+        if not _same(new.schema, schema):
             raise RuleError(
                 f"{rule.__name__} changed the schema of\n{tree(plan)}\nto\n{tree(new)}\n"
-                f"from {schema}\nto {list(new.schema.items())}"
+                f"from {schema}\nto {new.schema}"
             )
         if id(new) in seen:
             raise RuleError(f"{rule.__name__} goes round in circles on\n{tree(new)}")
@@ -87,11 +87,21 @@ def apply_rule(plan: Plan, rule: Rule) -> Plan:
             continue
         if id(old) in done:
             continue
-        new = rule(old) or old
+        new = _at(old, rule)
         keep += [old, new]
         stack.append((old, new))
         stack.extend((child, None) for child in new.inputs())
     return done[id(plan)]
+
+
+def _at(plan: Plan, rule: Rule) -> Plan:
+    """The rule at one place until it finds nothing more: 50 filters on each other need no 50 passes."""
+    seen = {id(plan): plan}
+    while (new := rule(plan)) is not None and new is not plan:
+        if id(new) in seen:
+            raise RuleError(f"{rule.__name__} goes round in circles on\n{tree(new)}")
+        seen[id(new)] = plan = new
+    return plan
 
 
 def _with_inputs(plan: Plan, inputs: tuple[Plan, ...]) -> Plan:
@@ -101,6 +111,11 @@ def _with_inputs(plan: Plan, inputs: tuple[Plan, ...]) -> Plan:
     new = plan.with_inputs(inputs)
     # A schema follows from the fields and the schemas of the inputs: asking Polars again would say the same.
     if "schema" in plan.__dict__ and "schema" not in new.__dict__:
-        if all(list(a.schema.items()) == list(b.schema.items()) for a, b in zip(old, inputs)):
+        if all(_same(a.schema, b.schema) for a, b in zip(old, inputs)):
             vars(new)["schema"] = plan.schema
     return new
+
+
+def _same(a: Schema, b: Schema) -> bool:
+    """True of the same columns in the same order."""
+    return a is b or list(a.items()) == list(b.items())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from robodf.plan.base import Plan
-from robodf.plan.expr import Col, Expr, Lit, conjunction, conjuncts, substitute
+from robodf.plan.expr import Col, Expr, Lit, conjunction, conjuncts
 from robodf.plan.nodes.filter import Filter
 from robodf.plan.nodes.project import Select, WithColumns
-from robodf.plan.resolve import Named
+from robodf.plan.resolve import Named, inline
 
 
 def fuse_rowwise(plan: Plan) -> Plan | None:
@@ -39,24 +39,31 @@ def fuse_rowwise(plan: Plan) -> Plan | None:
 def _fuse(top: Select | WithColumns, below: Select | WithColumns) -> Plan | None:
     if not below.keeps_rows or any(isinstance(name, tuple) for name, _ in (*below.exprs, *top.exprs)):
         return None
-    inlined = _inline(top.exprs, below.definitions)
+    inlined = _inline(top, below)
     if inlined is None:
         return None
     if isinstance(top, Select):
         if isinstance(below, Select) and not any(e.columns for _, e in inlined):
             return None  # constants alone: one row, whatever the input has
+        lost = any(old.columns and not e.columns for (_, old), (_, e) in zip(top.exprs, inlined))
+        if lost and not any(e.columns and e.rowwise for _, e in inlined):
+            return None  # a column of constants, which gave the number of rows
         return Select(below.input, inlined)
     made = dict(inlined)
     merged = tuple((name, made.pop(name, e)) for name, e in below.exprs)
     return below.replace(exprs=merged + tuple(made.items()))  # type: ignore[arg-type]
 
 
-def _inline(exprs: Named, by: dict[str, Expr]) -> Named | None:
-    """`exprs` over the input of the projection `by`; None where that would compute something twice or cannot be."""
-    uses: dict[str, int] = {}
-    for _, e in exprs:
+def _inline(top: Select | WithColumns, below: Select | WithColumns) -> Named | None:
+    """`top` over the input of `below`; None where that would compute something twice or cannot be."""
+    by = below.definitions
+    # What `below` makes and `top` lets pass is computed for that already.
+    uses = dict.fromkeys(by.keys() - top.definitions.keys(), 1) if isinstance(top, WithColumns) else {}
+    for _, e in top.exprs:
         if not e.transparent:
             return None
+        if e.columns.isdisjoint(by):
+            continue
         for ref in e.polars.meta.root_names():
             uses[ref] = uses.get(ref, 0) + 1
     for ref, times in uses.items():
@@ -65,4 +72,10 @@ def _inline(exprs: Named, by: dict[str, Expr]) -> Named | None:
             continue
         if times > 1 or not definition.transparent:
             return None
-    return tuple((name, substitute(e, by)) for name, e in exprs)
+    made: list[tuple[str | tuple[str, ...], Expr]] = []
+    for name, e in top.exprs:
+        new = e if e.columns.isdisjoint(by) else inline(e, by, below.schema)
+        if new is None:
+            return None
+        made.append((name, new))
+    return tuple(made)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from robodf.plan.base import Plan
+from robodf.plan.base import Plan, plans
 from robodf.plan.expr import Col, base_names
-from robodf.plan.node import walk
 from robodf.plan.nodes.project import Select
 
 
@@ -54,9 +53,8 @@ def _in_order(new: Plan, old: Plan) -> Plan:
 
 def _parents_first(plan: Plan) -> list[Plan]:
     """Every node after all of its parents."""
-    nodes = [n for n in walk(plan) if isinstance(n, Plan)]
     waiting: dict[int, int] = {}
-    for n in nodes:
+    for n in plans(plan):
         for child in n.inputs():
             waiting[id(child)] = waiting.get(id(child), 0) + 1
     order, ready = [], [plan]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robodf.plan.base import Plan
-from robodf.plan.expr import conjunction, conjuncts
+from robodf.plan.expr import Expr, conjunction, conjuncts
 from robodf.plan.nodes.filter import Filter
 
 
@@ -25,14 +25,21 @@ def push_filter(plan: Plan) -> Plan | None:
     A predicate that reads other rows (`x > x.mean()`) keeps the whole filter in its place, and so does one that may
     raise on rows that it would not have seen. What a node lets pass is the node's own answer (`push`).
     """
-    if not isinstance(plan, Filter) or not plan.where.rowwise:
-        return None
-    parts = conjuncts(plan.where)
-    for i, part in enumerate(parts):
-        if not part.movable or not part.columns:
-            continue
-        moved = plan.input.push(part)
-        if moved is not None:
-            rest = parts[:i] + parts[i + 1 :]
-            return Filter(moved, conjunction(rest)) if rest else moved
-    return None
+    filters: list[Filter] = []  # from the top down: all go on together, or each would be rebuilt for each other
+    below = plan
+    while isinstance(below, Filter) and below.where.rowwise:
+        filters.append(below)
+        below = below.input
+    moved = False
+    kept: list[list[Expr]] = []
+    for f in reversed(filters):
+        kept.append([])
+        for part in conjuncts(f.where):
+            new = below.push(part) if part.movable and part.columns else None
+            if new is None:
+                kept[-1].append(part)
+            else:
+                moved, below = True, new
+    for rest in kept:
+        below = Filter(below, conjunction(rest)) if rest else below
+    return below if moved else None

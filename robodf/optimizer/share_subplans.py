@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from robodf.plan.base import Plan
-from robodf.plan.node import walk
+from robodf.plan.base import Plan, plans
 from robodf.plan.nodes.shared import Cached, Shared
 
 
@@ -30,15 +29,14 @@ def share_subplans(plan: Plan) -> Plan | None:
     """
     parents: dict[int, int] = {}
     nodes: dict[int, Plan] = {}
-    for n in walk(plan):
-        if isinstance(n, Plan):
-            nodes[id(n)] = n
-            for child in n.inputs():
-                parents[id(child)] = parents.get(id(child), 0) + 1
+    for n in plans(plan):
+        nodes[id(n)] = n
+        for child in n.inputs():
+            parents[id(child)] = parents.get(id(child), 0) + 1
     costly = {
         key
         for key, n in nodes.items()
-        if parents.get(key, 0) > 1 and not isinstance(n, (Shared, Cached)) and any(not _cheap(d) for d in walk(n))
+        if parents.get(key, 0) > 1 and not isinstance(n, (Shared, Cached)) and not all(d.rowwise_cost for d in plans(n))
     }
     # Only the topmost: below a kept result nothing is computed twice.
     if not costly:
@@ -58,7 +56,3 @@ def share_subplans(plan: Plan) -> Plan | None:
 
 
 share_subplans.whole_plan = True  # type: ignore[attr-defined]
-
-
-def _cheap(n: object) -> bool:
-    return not isinstance(n, Plan) or n.rowwise_cost

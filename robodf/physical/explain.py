@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import html
+import re
+
+import polars as pl
 
 from robodf.optimizer import Applied, optimize
-from robodf.plan.base import Plan, tree
+from robodf.plan.base import Plan, lower_all, tree
 from robodf.plan.node import walk
 from robodf.plan.nodes.scan import Scan
 
@@ -69,12 +72,30 @@ def physical(plan: Plan) -> str:
             return f"\n    reads {said}" if said else ""
         return ""
 
-    lines = ["one fragment, engine local: a Polars query on the streaming engine", tree(plan, note)]
+    queries = [plan, *(i for n in walk(plan) if isinstance(n, Plan) and n.cuts for i in n.inputs())]
+    count = "a Polars query" if len(queries) == 1 else f"{len(queries)} Polars queries, one feeding the next,"
+    lines = [f"one fragment, engine local: {count} on the streaming engine", tree(plan, note)]
+    held += [f"{step}: Polars runs it in memory" for query in queries for step in not_streamed(lower_all(query))]
     if held:
         lines += ["held in memory:", *(f"  {line}" for line in dict.fromkeys(held))]
     else:
         lines.append("memory stays bounded: nothing is held whole")
     return "\n".join(lines)
+
+
+_LABEL = re.compile(r'label="((?:[^"\\]|\\.)*)"')
+
+
+def not_streamed(query: pl.LazyFrame) -> list[str]:
+    """The steps that Polars' streaming engine hands to its in-memory engine, as its own physical plan names them."""
+    graph = query.show_graph(engine="streaming", plan_stage="physical", raw_output=True)
+    steps = []
+    for label in _LABEL.findall(graph or ""):
+        kind, _, rest = label.partition("\\n")
+        if kind in ("in-memory-map", "columnar-function"):
+            text = rest.replace("\\n", " ").replace('\\"', "'")
+            steps.append(" ".join(re.sub(r"_POLARS_TMP\w* = ", "", text).split())[:100])
+    return steps
 
 
 def mermaid(plan: Plan) -> str:

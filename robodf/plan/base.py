@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -23,9 +24,14 @@ class Plan(Node):
     rowwise_cost = False  # True: cheap enough to run twice rather than to keep the result in memory
     passes_paths = False  # True: `needs` understands paths into structs (`Expr.paths`), not only column names
     same_count = False  # True: it has exactly as many rows as its only input
+    cuts = False  # True: its inputs run as Polars queries of their own, whose rows it is handed in batches
     keeps_rows = False  # True: row i of the output comes from row i of the input alone, none added or dropped
 
     def inputs(self) -> tuple[Plan, ...]:
+        return self._inputs
+
+    @cached_property
+    def _inputs(self) -> tuple[Plan, ...]:
         return tuple(c for c in self.children() if isinstance(c, Plan))
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
@@ -85,6 +91,19 @@ def lower_all(plan: Plan, done: dict[int, pl.LazyFrame] | None = None) -> pl.Laz
     if id(plan) not in done:
         done[id(plan)] = plan.lower(*(lower_all(i, done) for i in plan.inputs()))
     return done[id(plan)]
+
+
+def plans(root: Plan) -> Iterator[Plan]:
+    """Every plan node below and including `root`, each once, parents before children."""
+    seen = {id(root)}
+    stack = [root]
+    while stack:
+        top = stack.pop()
+        yield top
+        for child in reversed(top.inputs()):
+            if id(child) not in seen:
+                seen.add(id(child))
+                stack.append(child)
 
 
 def tree(plan: Plan, note: Any = lambda plan: "") -> str:

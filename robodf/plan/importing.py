@@ -12,6 +12,7 @@ import json
 import warnings
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -53,7 +54,7 @@ _BOOLEAN = {
 _SIMPLE = {"Negate": "__neg__", "Abs": "__abs__"}
 _CLOSED = {"Both": "both", "Left": "left", "Right": "right", "None": "none"}
 _UNITS = {"Nanoseconds": "ns", "Microseconds": "us", "Milliseconds": "ms"}
-_VALUES = (bool, int, float, str, bytes, datetime, date, timedelta, time)
+_VALUES = (bool, int, float, str, bytes, datetime, date, timedelta, time, Decimal)
 
 
 class _Unknown(Exception):

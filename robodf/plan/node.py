@@ -45,6 +45,8 @@ class _ById:
 
 def intern_key(value: Any) -> Any:
     """What makes two field values the same: 1, True and 1.0 stay apart, and so do 0.0 and -0.0."""
+    if type(value) is str:  # most values are texts and nodes
+        return value
     if isinstance(value, tuple):
         return (type(value), *map(intern_key, value))
     if isinstance(value, Node):

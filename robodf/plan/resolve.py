@@ -13,7 +13,10 @@ import polars as pl
 
 from robodf.errors import QueryError, SchemaError, column_not_found
 from robodf.plan.base import Schema
-from robodf.plan.expr import Call, Col, Expr, Native, as_expr, substitute
+from robodf.plan.expr import Call, Col, Expr, Lit, Native, as_expr, substitute
+from robodf.plan.node import walk
+from robodf.plan.rowwise import ROWWISE
+from robodf.plan.types import type_of
 
 Named = tuple[tuple[str | tuple[str, ...], Expr], ...]
 """(output name, expression) pairs; a Polars expression with several outputs that cannot be split has a tuple of names."""
@@ -76,7 +79,7 @@ def resolve_predicate(item: Any, schema: Schema, doing: str = "filter") -> Expr:
     if isinstance(whole, Native) and whole.polars.meta.has_multiple_outputs():
         whole = Call("pl.all_horizontal", (whole,))
     try:
-        dtype = next(iter(pl.LazyFrame(schema=schema).select(whole.polars.alias("p")).collect_schema().values()))
+        dtype = type_of(whole, schema)
     except pl.exceptions.PolarsError as error:
         raise QueryError(f"{doing}: {whole!r}: {str(error).splitlines()[0]}") from error
     if dtype not in (pl.Boolean, pl.Null):
@@ -187,7 +190,25 @@ def _selected(e: Expr, schema: Schema, doing: str) -> list[str]:
         raise column_not_found(missing, schema, doing) from None
 
 
-def inlined(named: Named, by: Named) -> Named:
-    """`named` over the input of the projection `by`: each column replaced by what defines it."""
-    table = {name: e for name, e in by if isinstance(name, str)}
-    return tuple((name, substitute(e, table)) for name, e in named)
+def inline(e: Expr, by: Mapping[str, Expr], schema: Schema) -> Expr | None:
+    """`e` over the input of a projection to `schema`: each column replaced by what defines it in `by`.
+
+    None where that would mean something else.
+    """
+    if not e.transparent:
+        return None
+    named = any(isinstance(n, Call) and (n.fn not in ROWWISE or "struct" in n.fn) for n in walk(e))
+    table: dict[str, Expr] = {}
+    for name in e.columns & by.keys():
+        new = by[name]
+        if not new.columns and not isinstance(e, Col):
+            # A constant is one value, not a column of it: sum() and shift() tell the difference. And a bare number
+            # takes its type from what stands next to it, which a column does not.
+            if not isinstance(new, Lit) or not e.rowwise:
+                return None
+            if new.dtype is None and isinstance(new.value, (int, float)):
+                new = Lit(new.value, schema[name])
+        if named and output_name(new, schema) != name:
+            new = Call("alias", (new, name))  # struct() and its like name their fields after the columns
+        table[name] = new
+    return substitute(e, table)

@@ -151,3 +151,13 @@ def test_repr_never_executes():
     assert "not run: 2 operators" in repr(df)
     assert "a: Int64" in repr(df)
     df._repr_html_()
+
+
+def test_explain_names_what_polars_does_not_stream():
+    df = rd.from_dict({"a": [1.0, 2.0], "b": [1, 2]})
+    assert "Polars runs it in memory" in df.group_by("b").agg(pl.col("a").median()).explain("physical")
+    assert "rank(...): Polars runs it in memory" in df.with_columns(pl.col("a").rank()).explain("physical")
+    cut = df.with_columns(pl.col("a").rank()).map_batches(slow, 2)
+    assert "2 Polars queries" in cut.explain("physical")
+    assert "rank(...)" in cut.explain("physical")
+    assert "in memory" not in df.with_columns(pl.col("a") + 1).explain("physical")

@@ -97,7 +97,10 @@ class Rolling(_Grouped):
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         grouped = inputs[0].rolling(self.index, group_by=lowered(self.keys) or None, **dict(self.options))
-        return grouped.agg(lowered(self.aggs))
+        answer = grouped.agg(lowered(self.aggs))
+        # With keys Polars 1.44 and 2.1 take the index for sorted, which it is within each key only, and their streaming
+        # engine then groups it wrongly. Passed through coalesce it is any column.
+        return answer.with_columns(pl.coalesce(self.index, self.index)) if self.keys else answer
 
     def needs(self, out: Names) -> tuple[Names, ...]:
         return (_Grouped.needs(self, out)[0] | {self.index},)

@@ -26,6 +26,8 @@ class MapBatches(Plan):
     steps: tuple[Step, ...]
     batch_size: int | None
 
+    cuts = True
+
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         (source,) = inputs
         wanted = list(self.schema)

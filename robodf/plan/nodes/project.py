@@ -6,11 +6,12 @@ from functools import cached_property
 
 import polars as pl
 
-from robodf.plan.base import Names, Plan, Schema, empty
-from robodf.plan.expr import SEPARATOR, Call, Col, Expr, Lit, base_names, paths_of, substitute
+from robodf.plan.base import Names, Plan, Schema
+from robodf.plan.expr import SEPARATOR, Call, Col, Expr, Lit, base_names, paths_of
 from robodf.plan.node import node, walk
 from robodf.plan.nodes.filter import Filter
-from robodf.plan.resolve import Named, lowered, output_names
+from robodf.plan.resolve import Named, inline, lowered, output_names
+from robodf.plan.types import types_of
 
 _CHEAP = frozenset(
     """__add__ __sub__ __mul__ __and__ __or__ __xor__ __eq__ __ne__ __lt__ __le__ __gt__ __ge__ __neg__ __invert__
@@ -39,13 +40,16 @@ class _Projection(Plan):
     def push_below(self, predicate: Expr, pass_through: bool) -> Plan | None:
         if not self.rowwise or not predicate.transparent:
             return None
+        if pass_through and predicate.columns.isdisjoint(self.definitions):
+            return self.replace(input=Filter(self.input, predicate))
         for name in predicate.columns:
             e = self.definitions.get(name)
             if e is None and not pass_through:
                 return None
             if e is not None and not cheap(e):
                 return None  # it would be computed twice: here and for the rows that stay
-        return self.replace(input=Filter(self.input, substitute(predicate, self.definitions)))
+        moved = inline(predicate, self.definitions, self.schema)
+        return None if moved is None else self.replace(input=Filter(self.input, moved))
 
     def push_limit(self, n: int) -> Plan | None:
         return limited(self, n) if self.keeps_rows else None
@@ -79,9 +83,8 @@ class Select(_Projection):
 
     @cached_property
     def schema(self) -> Schema:
-        if all(isinstance(e, Col) for _, e in self.exprs):
-            return {name: self.input.schema[e.ref] for name, e in self.exprs}  # type: ignore[union-attr,misc]
-        return dict(self.lower(empty(self.input.schema)).collect_schema())
+        schema = types_of(self.exprs, self.input.schema)
+        return super().schema if schema is None else schema
 
     def needs(self, out: Names) -> tuple[Names, ...]:
         return (_needed(self._kept(base_names(out)), out),)
@@ -121,6 +124,11 @@ class WithColumns(_Projection):
         return self.rowwise
 
     same_count = True  # an expression of another length is an error, not other rows
+
+    @cached_property
+    def schema(self) -> Schema:
+        made = types_of(self.exprs, self.input.schema)
+        return super().schema if made is None else {**self.input.schema, **made}
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return inputs[0].with_columns(lowered(self.exprs))

@@ -55,6 +55,8 @@ class Cached(Plan):
     input: Plan
     kept: Kept
 
+    cuts = True
+
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         from robodf.io.stream import from_batches
 

@@ -1,0 +1,76 @@
+# Every target builds .venv by itself. uv is used where it is installed, else Python's venv and pip.
+
+VENV := .venv
+VENV_144 := .venv-1.44
+JOBS ?= 2
+UV := $(shell command -v uv 2>/dev/null)
+# The first Python that is new enough; uv finds, or fetches, one by itself.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+PYTEST = -m pytest -n $(JOBS) -m "not slow"
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long test-polars-1.44 lint types bench notebook clean
+
+help:  ## show this list
+	@echo "make demo    write recordings, run the main job over them, print each step"
+	@echo "make test    run the tests"
+	@echo
+	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | grep -vE '^(demo|test):' | sed -E 's/:.*## /\t/' \
+		| awk -F '\t' '{ printf "make %-18s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.installed  ## write recordings, run the main job over them, print each step
+	@$(VENV)/bin/robodf demo
+
+test: $(VENV)/.installed  ## run the tests
+	$(VENV)/bin/python $(PYTEST)
+
+test-long: $(VENV)/.installed  ## all tests, the slow ones too, and 20,000 random plans
+	ROBODF_PROPERTY_PLANS=20000 $(VENV)/bin/python -m pytest -n $(JOBS) --timeout 3600
+
+test-polars-1.44: $(VENV_144)/.installed  ## the tests on Polars 1.44, the oldest that is supported
+	$(VENV_144)/bin/python $(PYTEST)
+
+lint: $(VENV)/.installed  ## ruff: rules and format
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/.installed  ## pyright
+	$(VENV)/bin/pyright
+
+bench: $(VENV)/.installed  ## benchmarks against other libraries
+	$(VENV)/bin/python benchmarks/run.py
+
+notebook: $(VENV)/.installed  ## write the .ipynb of each notebook from its .py
+	$(VENV)/bin/jupytext --to ipynb notebooks/*.py
+
+clean:  ## remove the environments, caches, and the demo's files
+	rm -rf $(VENV) $(VENV_144) robodf-demo .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# $(call build,FOLDER,MORE PACKAGES): an environment with robodf, as it is here, and the tools of its development.
+ifneq ($(UV),)
+define build
+	$(UV) venv --quiet --clear --python ">=3.11" $(1)
+	VIRTUAL_ENV=$(1) $(UV) pip install --quiet --editable . --group dev $(2)
+	@touch $(1)/.installed
+endef
+else
+define build
+	@test -n "$(PYTHON)" || { echo "robodf needs Python 3.11 or newer; none was found. Install one, or uv." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) has no venv module: install it (on Debian and Ubuntu: apt install python3-venv), or uv." >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(1)
+	@# A group of dependencies needs pip 25.1, which may be newer than the one that comes with Python.
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group dev $(2)
+	@touch $(1)/.installed
+endef
+endif
+
+$(VENV)/.installed: pyproject.toml
+	$(call build,$(VENV),)
+
+$(VENV_144)/.installed: pyproject.toml
+	$(call build,$(VENV_144),"polars==1.44.*")
