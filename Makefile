@@ -52,8 +52,9 @@ clean:  ## remove the environments, caches, and the demo's files
 # $(call build,FOLDER,MORE PACKAGES): an environment with robodf, as it is here, and the tools of its development.
 ifneq ($(UV),)
 define build
-	$(UV) venv --quiet --clear --python ">=3.11" $(1)
-	VIRTUAL_ENV=$(1) $(UV) pip install --quiet --editable . --group dev $(2)
+	@echo "Installing robodf and its tools into $(1) with uv ..."
+	@$(UV) venv --quiet --clear --python ">=3.11" $(1)
+	@VIRTUAL_ENV=$(1) $(UV) pip install --quiet --editable . --group dev $(2)
 	@touch $(1)/.installed
 endef
 else
@@ -61,10 +62,11 @@ define build
 	@test -n "$(PYTHON)" || { echo "robodf needs Python 3.11 or newer; none was found. Install one, or uv." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) has no venv module: install it (on Debian and Ubuntu: apt install python3-venv), or uv." >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(1)
+	@echo "Installing robodf and its tools into $(1) with pip: a minute or two ..."
+	@$(PYTHON) -m venv --clear $(1)
 	@# A group of dependencies needs pip 25.1, which may be newer than the one that comes with Python.
-	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group dev $(2)
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group dev $(2)
 	@touch $(1)/.installed
 endef
 endif

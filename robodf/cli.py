@@ -102,11 +102,13 @@ def _sql(arguments: argparse.Namespace) -> int:
         return 0
     import polars as pl
 
+    from robodf.demo.printing import plural
+
     shown = 50
     rows = frame.head(shown + 1).collect()
     with pl.Config(tbl_rows=shown, tbl_cols=30, fmt_str_lengths=80, tbl_width_chars=160, tbl_hide_dataframe_shape=True):
         print(rows.head(shown))
-    print(f"the first {shown} rows; --out FILE writes all" if rows.height > shown else f"{rows.height:,} rows")
+    print(f"the first {shown} rows; --out FILE writes all" if rows.height > shown else plural(rows.height, "row"))
     return 0
 
 

@@ -82,6 +82,8 @@ def listing(names: Iterable[str], most: int = 20) -> str:
 def column_not_found(wanted: str, schema: Iterable[str], doing: str) -> ColumnNotFoundError:
     """The error for a column that is not there, as every operator words it."""
     names = list(schema)
+    if any(sign in wanted for sign in "<>=") and not close_matches(wanted, names):
+        doing += " (a text names a column; a condition is an expression, such as rd.col(...) > 1, or see rd.sql)"
     return ColumnNotFoundError(f"no column {wanted!r} in {doing}{hint(wanted, names)} Columns: {listing(names)}.")
 
 

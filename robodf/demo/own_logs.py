@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,21 +22,24 @@ from robodf.demo.printing import (
     next_lines,
     plans,
     plural,
+    preview,
     say,
     share,
     shown,
-    table,
     topics_table,
     wrote,
 )
 from robodf.errors import RobodfError
 from robodf.io.mcap.log import Log
 from robodf.io.mcap.topic import META
+from robodf.io.messages.raw import COLUMN as RAW
 from robodf.optimizer import optimize
 from robodf.plan.node import walk
 from robodf.plan.nodes.scan import Scan
 
 MOST_BYTES = 1 << 30  # of logs that a demo reads: on more, it takes a shorter time around the middle
+
+MOST_TOPICS = 20  # that are looked at, beginning with the one of most messages
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,7 @@ def run(path: str, out: str | os.PathLike[str]) -> int:
         log = rd.open_log(path, on_error="collect")
     steps = Steps()
     steps.begin("What is in the logs")
-    say(
-        f"{plural(len(log.paths), 'file')} of {log.size:,} bytes together; this list took reading {opened.bytes:,} bytes."
-    )
+    say(f"{plural(len(log.paths), 'file')}, {log.size:,} bytes. This list took reading {opened.bytes:,} of them.")
     if len(log):
         print()
         topics_table(log.topics)
@@ -80,7 +83,7 @@ def run(path: str, out: str | os.PathLike[str]) -> int:
     plans(unique)
 
     steps.begin("A preview")
-    table(unique.head(5).collect())
+    preview(unique.select("log_time", *choice.keys).head(5).collect())
 
     steps.begin("Run it: rows in and out")
     target = Path(out) / f"{_file_name(choice.topic)}.parquet"
@@ -99,7 +102,7 @@ def run(path: str, out: str | os.PathLike[str]) -> int:
     wrote(report)
     errors = unique.errors
     if errors.height:
-        _tell_damage([f"{r['file']}: {r['error']}" for r in errors.iter_rows(named=True)])
+        _tell_damage([f"{shown(r['file'])}: {r['error']}" for r in errors.iter_rows(named=True)])
 
     steps.begin("The same in SQL, by the same planner")
     query = _sql(choice.keys, bounds)
@@ -114,21 +117,26 @@ def run(path: str, out: str | os.PathLike[str]) -> int:
 def choose(log: Log) -> Choice:
     """The topic with the most values (messages times columns) that can be decoded; else all messages, undecoded."""
     best: tuple[int, Choice] | None = None
-    for row in log.topics.iter_rows(named=True):
-        if row["count"] == 0:
-            continue
+    decoded = 0
+    topics = log.topics.sort("count", descending=True, nulls_last=True, maintain_order=True)
+    for row in topics.iter_rows(named=True):
+        if row["count"] == 0 or decoded == MOST_TOPICS:
+            break
         topic = row["topic"]
         try:
             frame = log[topic]
         except RobodfError:
             continue  # its files disagree on the types: another topic shows more
         fields = {n: t for n, t in frame.schema.items() if n not in META}
+        if fields.keys() == {RAW}:
+            continue
+        decoded += 1
         light = [n for n, t in fields.items() if not _has(t, pl.Binary)]
         values = (row["count"] or 1) * len(light)
         if light and (best is None or values > best[0]):
             heavy = [n for n in fields if n not in light]
             messages = frame.drop(heavy) if heavy else frame
-            code = f"messages = log[{topic!r}]" + (f".drop({', '.join(map(repr, heavy))})" if heavy else "")
+            code = f"messages = log[{_text(topic)}]" + (f".drop({', '.join(map(_text, heavy))})" if heavy else "")
             best = values, Choice(topic, messages, code, _keys({n: fields[n] for n in light}), row["count"], heavy)
     if best is not None:
         return best[1]
@@ -161,7 +169,7 @@ def _window(choice: Choice, log: Log) -> tuple[rd.PipelineDataFrame, tuple[datet
     half = (end - start) / 4
     while half >= timedelta(milliseconds=1):
         middle = start + (end - start) / 2
-        bounds = middle - half, middle + half
+        bounds = _rounded(middle - half, half), _rounded(middle + half, half)
         window = choice.messages.filter(rd.col("log_time") >= bounds[0], rd.col("log_time") < bounds[1])
         if window.empty:
             break
@@ -171,20 +179,31 @@ def _window(choice: Choice, log: Log) -> tuple[rd.PipelineDataFrame, tuple[datet
     return choice.messages, None
 
 
+def _rounded(time: datetime, half: timedelta) -> datetime:
+    """The whole second before, or the millisecond before in a short log: easier to read, and to type."""
+    step = 1_000_000 if half > timedelta(seconds=10) else 1000
+    return time - timedelta(microseconds=time.microsecond % step)
+
+
 def _bytes_to_read(df: rd.PipelineDataFrame) -> int:
     scans = [n for n in walk(optimize(df._plan)) if isinstance(n, Scan)]
     return sum(n.source.report(n.request).bytes or 0 for n in scans)
 
 
 def _code(path: str, choice: Choice, bounds: tuple[datetime, datetime] | None) -> list[str]:
-    lines = [f'log = rd.open_log({path!r}, on_error="collect")', choice.code]
+    lines = [f'log = rd.open_log({_text(path)}, on_error="collect")', choice.code]
     name = "messages"
     if bounds:
         start, end = (repr(t).replace("datetime.datetime", "datetime") for t in bounds)
-        lines += [f'late = messages.filter(rd.col("log_time") >= {start})',
-                  f'window = late.filter(rd.col("log_time") < {end})']  # fmt: skip
+        lines += [f"start, end = {start}, {end}",
+                  'window = messages.filter(rd.col("log_time") >= start, rd.col("log_time") < end)']  # fmt: skip
         name = "window"
-    return [*lines, f"unique = {name}.dedup(on={choice.keys!r})"]
+    return [*lines, f"unique = {name}.dedup(on=[{', '.join(map(_text, choice.keys))}])"]
+
+
+def _text(text: str) -> str:
+    """A Python literal in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _reason(choice: Choice, bounds: tuple[datetime, datetime] | None) -> str:
@@ -192,7 +211,7 @@ def _reason(choice: Choice, bounds: tuple[datetime, datetime] | None) -> str:
         f"{choice.topic} is the topic with the most values." if choice.topic
         else "No topic has messages that robodf decodes, so they stay as bytes.",
         "The time is the middle of what was recorded." if bounds else "",
-        "Two messages are the same if all but their times are." if choice.topic else "",
+        "Two messages are the same if these columns are." if choice.topic else "",
         f"Bytes are left out: {', '.join(choice.left_out)}." if choice.left_out else "",
         "Nothing has run yet.",
     ]  # fmt: skip
@@ -202,7 +221,7 @@ def _reason(choice: Choice, bounds: tuple[datetime, datetime] | None) -> str:
 def _sql(keys: list[str], bounds: tuple[datetime, datetime] | None) -> str:
     query = f"SELECT DISTINCT {', '.join(map(_quoted, keys))}\nFROM messages"
     if bounds:
-        query += f"\nWHERE log_time >= TIMESTAMP '{bounds[0]}' AND log_time < TIMESTAMP '{bounds[1]}'"
+        query += f"\nWHERE log_time >= TIMESTAMP '{bounds[0]}'\n  AND log_time < TIMESTAMP '{bounds[1]}'"
     return query
 
 
@@ -218,7 +237,8 @@ def _tell_damage(problems: list[str], most: int = 5) -> None:
     if problems:
         print()
         say(f"Skipped, with the reason ({plural(len(problems), 'problem')}):")
-        for problem in problems[:most]:
-            say(f"- {problem}")
-        if len(problems) > most:
-            say(f"- and {len(problems) - most} more")
+        said = Counter(problems)
+        for problem, times in list(said.items())[:most]:
+            say(f"- {problem}" + (f" ({times:,} times)" if times > 1 else ""))
+        if len(said) > most:
+            say(f"- and {len(said) - most} more")

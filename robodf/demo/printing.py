@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -70,6 +71,33 @@ def table(frame: pl.DataFrame, rows: int = 5) -> None:
     with pl.Config(tbl_rows=rows, tbl_cols=8, tbl_width_chars=WIDTH - 5, fmt_str_lengths=40,
                    tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):  # fmt: skip
         print(textwrap.indent(str(frame.head(rows)), "     "))
+
+
+def preview(frame: pl.DataFrame) -> None:
+    """A few rows of any columns: long values are cut, and so are the columns that do not fit."""
+    rows = [list(frame.columns), *([_cell(v) for v in row] for row in frame.iter_rows())]
+    left, kept = WIDTH - 5, 0
+    for i in range(frame.width):
+        left -= max(len(row[i]) for row in rows) + 2
+        if left < 0 and kept > 0:
+            break
+        kept += 1
+    columns([row[:kept] for row in rows[1:]], rows[0][:kept])
+    if kept < frame.width:
+        print()
+        say(f"Not shown: {', '.join(frame.columns[kept:])}.")
+
+
+def _cell(value: Any, widest: int = 32) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bytes):
+        return plural(len(value), "byte")
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "milliseconds")
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = " ".join(text[: 4 * widest].split())
+    return text if len(text) <= widest else text[: widest - 1] + "…"
 
 
 def share(part: int, whole: int) -> str:

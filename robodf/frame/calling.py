@@ -9,7 +9,7 @@ import polars as pl
 
 from robodf.errors import OptionError, QueryError
 from robodf.frame.base import FrameBase
-from robodf.plan.expr import Col, Expr
+from robodf.plan.expr import Col, Expr, Lit
 from robodf.plan.nodes.map import MapBatches
 from robodf.plan.nodes.project import Select, WithColumns
 from robodf.plan.resolve import column_names, resolve
@@ -53,7 +53,9 @@ class Calling(FrameBase):
     def _project(self, columns: Mapping[str, Expr]) -> PipelineDataFrame:
         if not columns:
             raise QueryError("map: the function returns no column")
-        named = resolve((), columns, self._plan.schema, "map")
+        # A bare number is what Python says it is: 64 bits, where Polars would take 32 for an integer.
+        typed = {n: Lit(e.value, pl.Int64()) if _is_integer(e) else e for n, e in columns.items()}
+        named = resolve((), typed, self._plan.schema, "map")
         if any(e.columns for _, e in named):
             return self._then(Select(self._plan, named))
         # Constants alone would give one row: they are added to the rows, and the rows dropped.
@@ -116,3 +118,7 @@ def _declared(schema: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(pl.Schema(schema).items())
 
 
+
+
+def _is_integer(e: Expr) -> bool:
+    return isinstance(e, Lit) and type(e.value) is int and e.dtype is None and -(1 << 63) <= e.value < 1 << 63

@@ -10,9 +10,10 @@ from robodf.frame.joining import Joining
 from robodf.frame.looking import Looking
 from robodf.frame.reshaping import Reshaping
 from robodf.frame.shaping import Shaping
+from robodf.frame.summing import Summing
 
 
-class PipelineDataFrame(Shaping, Reshaping, Grouping, Joining, Calling, Ending, Looking, Habits):
+class PipelineDataFrame(Shaping, Reshaping, Grouping, Summing, Joining, Calling, Ending, Looking, Habits):
     """A lazy, immutable frame: every method gives a new frame, and nothing is read until the rows are asked for.
 
     Make one with `rd.read(...)`, `rd.read_mcap(...)`, `rd.from_polars(...)`, `rd.sql(...)`.

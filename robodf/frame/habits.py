@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import polars as pl
 
-from robodf.errors import QueryError, close_matches, column_not_found
+from robodf.errors import QueryError, column_not_found, hint
 from robodf.frame.base import FrameBase
 from robodf.frame.column import Column
 from robodf.frame.joining import concat
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ELSEWHERE = {
     "sort_values": "sort", "orderBy": "sort", "order_by": "sort", "groupBy": "group_by", "withColumn": "with_columns",
     "withColumnRenamed": "rename", "toPandas": "to_pandas", "fillna": "fill_null", "isin": "is_in (of a column)",
-    "dropDuplicates": "dedup", "nunique": "n_unique (of a column)", "apply": "map or map_batches", "iterrows": "iter_rows",
+    "dropDuplicates": "dedup", "nunique": "n_unique", "apply": "map or map_batches", "iterrows": "iter_rows",
     "itertuples": "iter_rows", "iloc": "df[0:10], df.slice(...) or df[0]", "loc": "filter", "query": "rd.sql or filter",
     "agg": "select, or group_by(...).agg", "union": "rd.concat", "append": "rd.concat", "to_table": "to_arrow",
     "info": "schema", "value_counts": "group_by(...).len()", "count": "count_rows()", "collect_async": "collect",
@@ -41,10 +41,8 @@ class Habits(FrameBase):
         if name in _ELSEWHERE:
             raise AttributeError(f"frames have no {name!r} here: use {_ELSEWHERE[name]}")
         methods = [n for n in dir(type(self)) if not n.startswith("_")]
-        found = close_matches(name, [*methods, *schema])
         raise AttributeError(
-            f"no method or column {name!r}{'; did you mean ' + ' or '.join(map(repr, found)) + '?' if found else ''} "
-            f"Columns: {', '.join(schema)}."
+            f"no method or column {name!r}{hint(name, [*methods, *schema])} Columns: {', '.join(schema)}."
         )
 
     def __dir__(self) -> list[str]:

@@ -14,7 +14,7 @@ from robodf.optimizer.push_filter import push_filter
 from robodf.optimizer.push_limit import push_limit
 from robodf.optimizer.share_subplans import share_subplans
 from robodf.optimizer.simplify_predicates import simplify_predicates
-from robodf.plan.base import Plan, Schema, tree
+from robodf.plan.base import Plan, Schema, same_schema, tree
 
 Rule = Callable[[Plan], Plan | None]
 
@@ -60,7 +60,7 @@ def optimize(plan: Plan, rules: tuple[Rule, ...] = RULES, trace: list[Applied] |
 def _to_fixpoint(plan: Plan, rule: Rule, schema: Schema, trace: list[Applied] | None) -> Plan:
     seen = {id(plan): plan}
     while (new := apply_rule(plan, rule)) is not plan:
-        if not _same(new.schema, schema):
+        if not same_schema(new.schema, schema):
             raise RuleError(
                 f"{rule.__name__} changed the schema of\n{tree(plan)}\nto\n{tree(new)}\n"
                 f"from {schema}\nto {new.schema}"
@@ -108,14 +108,4 @@ def _with_inputs(plan: Plan, inputs: tuple[Plan, ...]) -> Plan:
     old = plan.inputs()
     if all(a is b for a, b in zip(old, inputs)):
         return plan
-    new = plan.with_inputs(inputs)
-    # A schema follows from the fields and the schemas of the inputs: asking Polars again would say the same.
-    if "schema" in plan.__dict__ and "schema" not in new.__dict__:
-        if all(_same(a.schema, b.schema) for a, b in zip(old, inputs)):
-            vars(new)["schema"] = plan.schema
-    return new
-
-
-def _same(a: Schema, b: Schema) -> bool:
-    """True of the same columns in the same order."""
-    return a is b or list(a.items()) == list(b.items())
+    return plan.with_inputs(inputs)

@@ -22,9 +22,9 @@ def count_from_metadata(plan: Plan) -> Plan | None:
     if not isinstance(plan, Count):
         return None
     below = plan.input
+    while below.same_count or below.keeps_rows:
+        below = below.inputs()[0]
     rows = below.count()
     if rows is not None:
         return Known(rows, below.label())
-    if below.same_count or below.keeps_rows:
-        return Count(below.inputs()[0])
-    return None
+    return Count(below)

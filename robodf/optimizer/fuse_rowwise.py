@@ -50,8 +50,10 @@ def _fuse(top: Select | WithColumns, below: Select | WithColumns) -> Plan | None
             return None  # a column of constants, which gave the number of rows
         return Select(below.input, inlined)
     made = dict(inlined)
-    merged = tuple((name, made.pop(name, e)) for name, e in below.exprs)
-    return below.replace(exprs=merged + tuple(made.items()))  # type: ignore[arg-type]
+    merged = tuple((name, made.pop(name, e)) for name, e in below.exprs) + tuple(made.items())
+    if isinstance(below, Select) and not any(e.columns and e.rowwise for _, e in merged):
+        return None  # the last column of the input went, and with it the number of rows
+    return below.replace(exprs=merged)  # type: ignore[arg-type]
 
 
 def _inline(top: Select | WithColumns, below: Select | WithColumns) -> Named | None:
@@ -64,7 +66,7 @@ def _inline(top: Select | WithColumns, below: Select | WithColumns) -> Named | N
             return None
         if e.columns.isdisjoint(by):
             continue
-        for ref in e.polars.meta.root_names():
+        for ref in (e.ref,) if isinstance(e, Col) else e.polars.meta.root_names():
             uses[ref] = uses.get(ref, 0) + 1
     for ref, times in uses.items():
         definition = by.get(ref)

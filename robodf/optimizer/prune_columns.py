@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robodf.plan.base import Plan, plans
+from robodf.plan.base import Plan, parents_first
 from robodf.plan.expr import Col, base_names
 from robodf.plan.nodes.project import Select
 
@@ -23,7 +23,7 @@ def prune_columns(plan: Plan) -> Plan | None:
 
     It looks at the whole plan: a node with several parents must serve all of them.
     """
-    order = _parents_first(plan)
+    order = parents_first(plan)
     wanted: dict[int, frozenset[str]] = {id(plan): frozenset(plan.schema)}
     for n in order:
         out = wanted.get(id(n), frozenset())
@@ -46,25 +46,6 @@ prune_columns.whole_plan = True  # type: ignore[attr-defined]
 
 
 def _in_order(new: Plan, old: Plan) -> Plan:
-    """`new` with its columns in the order of `old`: a column that is overwritten loses its place where it is not read."""
+    """`new` with its columns in the order of `old`: one that is overwritten loses its place where it is not read."""
     names = [name for name in old.schema if name in new.schema]
     return new if names == list(new.schema) else Select(new, tuple((name, Col(name)) for name in names))
-
-
-def _parents_first(plan: Plan) -> list[Plan]:
-    """Every node after all of its parents."""
-    waiting: dict[int, int] = {}
-    for n in plans(plan):
-        for child in n.inputs():
-            waiting[id(child)] = waiting.get(id(child), 0) + 1
-    order, ready = [], [plan]
-    while ready:
-        n = ready.pop()
-        order.append(n)
-        for child in n.inputs():
-            waiting[id(child)] -= 1
-            if waiting[id(child)] == 0:
-                ready.append(child)
-    return order
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robodf.plan.base import Plan
-from robodf.plan.expr import Expr, conjunction, conjuncts
+from robodf.plan.expr import conjunction, conjuncts
 from robodf.plan.nodes.filter import Filter
 
 
@@ -30,16 +30,13 @@ def push_filter(plan: Plan) -> Plan | None:
     while isinstance(below, Filter) and below.where.rowwise:
         filters.append(below)
         below = below.input
-    moved = False
-    kept: list[list[Expr]] = []
-    for f in reversed(filters):
-        kept.append([])
-        for part in conjuncts(f.where):
-            new = below.push(part) if part.movable and part.columns else None
-            if new is None:
-                kept[-1].append(part)
-            else:
-                moved, below = True, new
-    for rest in kept:
+    levels = [conjuncts(f.where) for f in reversed(filters)]
+    candidates = [part for parts in levels for part in parts if part.movable and part.columns]
+    below, refused = below.push_all(candidates)
+    if len(refused) == len(candidates):
+        return None
+    moved = {id(part) for part in candidates} - {id(part) for part in refused}
+    for parts in levels:
+        rest = [part for part in parts if id(part) not in moved]
         below = Filter(below, conjunction(rest)) if rest else below
-    return below if moved else None
+    return below

@@ -31,8 +31,7 @@ def push_limit(plan: Plan) -> Plan | None:
 
 
 def _gives_at_most(plan: Plan, n: int) -> bool:
-    if isinstance(plan, Slice):
-        return plan.length is not None and plan.length <= n
-    if isinstance(plan, Scan):
-        return plan.limit is not None and plan.limit <= n
-    return plan.keeps_rows and _gives_at_most(plan.inputs()[0], n)
+    while plan.keeps_rows or plan.same_count:
+        plan = plan.inputs()[0]
+    limit = plan.length if isinstance(plan, Slice) else plan.limit if isinstance(plan, Scan) else None
+    return limit is not None and limit <= n

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robodf.plan.base import Plan, plans
+from robodf.plan.base import Plan, parent_counts, parents_first
 from robodf.plan.nodes.shared import Cached, Shared
 
 
@@ -27,32 +27,23 @@ def share_subplans(plan: Plan) -> Plan | None:
     A sub-plan of scans, filters and projections alone is not kept: each use then reads only its own part of the file,
     and nothing is held in memory.
     """
-    parents: dict[int, int] = {}
-    nodes: dict[int, Plan] = {}
-    for n in plans(plan):
-        nodes[id(n)] = n
-        for child in n.inputs():
-            parents[id(child)] = parents.get(id(child), 0) + 1
-    costly = {
-        key
-        for key, n in nodes.items()
-        if parents.get(key, 0) > 1 and not isinstance(n, (Shared, Cached)) and not all(d.rowwise_cost for d in plans(n))
-    }
-    # Only the topmost: below a kept result nothing is computed twice.
-    if not costly:
+    order = parents_first(plan)[::-1]
+    costly: dict[int, bool] = {}
+    for n in order:
+        # What is kept already costs nothing to use again, and neither does cheap work on it.
+        here = not isinstance(n, (Shared, Cached)) and not n.rowwise_cost
+        below = not isinstance(n, (Shared, Cached)) and any(costly[id(i)] for i in n.inputs())
+        costly[id(n)] = here or below
+    parents = parent_counts(plan)
+    kept = {id(n) for n in order if costly[id(n)] and parents.get(id(n), 0) > 1}
+    if not kept:
         return None
     done: dict[int, Plan] = {}
-
-    def rebuild(n: Plan, under_shared: bool) -> Plan:
-        if id(n) in done:
-            return done[id(n)]
-        keep = id(n) in costly
-        new = n.with_inputs(tuple(rebuild(i, under_shared or keep or isinstance(n, Shared)) for i in n.inputs()))
-        done[id(n)] = Shared(new) if keep and not isinstance(n, Shared) else new
-        return done[id(n)]
-
-    new = rebuild(plan, False)
-    return None if new is plan else new
+    for n in order:
+        inputs = tuple(done[id(i)] for i in n.inputs())
+        new = n if all(a is b for a, b in zip(n.inputs(), inputs)) else n.with_inputs(inputs)
+        done[id(n)] = Shared(new) if id(n) in kept else new
+    return done[id(plan)]
 
 
 share_subplans.whole_plan = True  # type: ignore[attr-defined]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 
@@ -54,11 +54,35 @@ class Plan(Node):
     def with_inputs(self, inputs: tuple[Plan, ...]) -> Plan:
         """The node over other inputs, given by position."""
         queue = list(inputs)
-        return self.map(lambda c: queue.pop(0) if isinstance(c, Plan) else c)
+        return self._with_schema_of(self.map(lambda c: queue.pop(0) if isinstance(c, Plan) else c))
+
+    def replace(self, **changes: Any) -> Self:
+        new = super().replace(**changes)
+        return self._with_schema_of(new) if all(isinstance(v, Plan) for v in changes.values()) else new
+
+    def _with_schema_of(self, new: Self) -> Self:
+        """`new`, the same node over other inputs, with the schema of this one where those have theirs unchanged."""
+        # It follows from the fields and the schemas of the inputs: asking Polars again would say the same.
+        if "schema" in vars(self) and "schema" not in vars(new):
+            if all(same_schema(a.schema, b.schema) for a, b in zip(self.inputs(), new.inputs())):
+                vars(new)["schema"] = self.schema
+        return new
 
     def push(self, predicate: Expr) -> Plan | None:
         """The node with a movable `predicate` on its output applied inside or below it, or None."""
         return None
+
+    def push_all(self, predicates: list[Expr]) -> tuple[Plan, list[Expr]]:
+        """The node with those predicates pushed that it lets pass, and the rest."""
+        plan: Plan = self
+        rest = []
+        for predicate in predicates:
+            new = plan.push(predicate)
+            if new is None:
+                rest.append(predicate)
+            else:
+                plan = new
+        return plan, rest
 
     def push_limit(self, n: int) -> Plan | None:
         """A node whose first `n` rows are those of this one, and that makes less work; None where there is none."""
@@ -80,17 +104,45 @@ class Plan(Node):
         return tree(self)
 
 
+def same_schema(a: Schema, b: Schema) -> bool:
+    """True of the same columns in the same order."""
+    return a is b or list(a.items()) == list(b.items())
+
+
 def empty(schema: Schema) -> pl.LazyFrame:
     """A frame of no rows."""
     return pl.LazyFrame(schema=schema)
 
 
-def lower_all(plan: Plan, done: dict[int, pl.LazyFrame] | None = None) -> pl.LazyFrame:
+def lower_all(plan: Plan) -> pl.LazyFrame:
     """The whole plan as one Polars query; a node with two parents is lowered once."""
-    done = {} if done is None else done
-    if id(plan) not in done:
-        done[id(plan)] = plan.lower(*(lower_all(i, done) for i in plan.inputs()))
+    done: dict[int, pl.LazyFrame] = {}
+    for n in reversed(parents_first(plan)):
+        done[id(n)] = n.lower(*(done[id(i)] for i in n.inputs()))
     return done[id(plan)]
+
+
+def parents_first(root: Plan) -> list[Plan]:
+    """Every plan node below and including `root`, each once and after all of its parents."""
+    waiting = parent_counts(root)
+    order, ready = [], [root]
+    while ready:
+        n = ready.pop()
+        order.append(n)
+        for child in n.inputs():
+            waiting[id(child)] -= 1
+            if waiting[id(child)] == 0:
+                ready.append(child)
+    return order
+
+
+def parent_counts(root: Plan) -> dict[int, int]:
+    """How many places each node below `root` is the input of."""
+    counts: dict[int, int] = {}
+    for n in plans(root):
+        for child in n.inputs():
+            counts[id(child)] = counts.get(id(child), 0) + 1
+    return counts
 
 
 def plans(root: Plan) -> Iterator[Plan]:
@@ -110,28 +162,17 @@ def tree(plan: Plan, note: Any = lambda plan: "") -> str:
     """The plan as indented text, a shared node printed once and then named."""
     lines: list[str] = []
     seen: dict[int, int] = {}
-    parents: dict[int, int] = {}
-    _count_parents(plan, parents, set())
-
-    def go(p: Plan, depth: int) -> None:
+    parents = parent_counts(plan)
+    stack = [(plan, 0)]
+    while stack:  # no recursion: plans are deep
+        p, depth = stack.pop()
         if id(p) in seen:
             lines.append(f"{'  ' * depth}(same as #{seen[id(p)]}: {p.label()})")
-            return
+            continue
         mark = ""
         if parents.get(id(p), 0) > 1:
             seen[id(p)] = len(seen) + 1
             mark = f"#{seen[id(p)]} "
         lines.append("  " * depth + mark + p.label() + note(p))
-        for child in p.inputs():
-            go(child, depth + 1)
-
-    go(plan, 0)
+        stack += [(child, depth + 1) for child in reversed(p.inputs())]
     return "\n".join(lines)
-
-
-def _count_parents(plan: Plan, parents: dict[int, int], seen: set[int]) -> None:
-    for child in plan.inputs():
-        parents[id(child)] = parents.get(id(child), 0) + 1
-        if id(child) not in seen:
-            seen.add(id(child))
-            _count_parents(child, parents, seen)

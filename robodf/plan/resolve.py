@@ -195,6 +195,8 @@ def inline(e: Expr, by: Mapping[str, Expr], schema: Schema) -> Expr | None:
 
     None where that would mean something else.
     """
+    if isinstance(e, Col):
+        return by.get(e.ref, e)
     if not e.transparent:
         return None
     named = any(isinstance(n, Call) and (n.fn not in ROWWISE or "struct" in n.fn) for n in walk(e))

@@ -23,11 +23,11 @@ def types_of(named: Named, schema: Schema) -> Schema | None:
     (nodes are interned: it serves every plan that holds it), and rules that move projections about cost no question.
     PolarsError where an expression does not fit the columns.
     """
-    if any(isinstance(name, tuple) for name, _ in named):
-        return None
     known: dict[str, pl.DataType] = {}
     asked: list[tuple[str, Expr, _Key | None]] = []
     for name, e in named:
+        if isinstance(name, tuple):
+            return None
         key = _key(e, schema)
         found = schema[e.ref] if isinstance(e, Col) and key is not None else _kept(e).get(key)
         if found is None:

@@ -379,19 +379,56 @@ def difference(found: pl.DataFrame, wanted: pl.DataFrame, ordered: bool) -> str 
     return f"{found}\nwanted{'' if ordered else ' in any order'} {wanted}"
 
 
+ENGINE: list[str] = []
+"""Plans that Polars' streaming engine itself gets wrong, written by hand as well: see `_engine_is_wrong`."""
+
+
 def check(state: State) -> None:
     """The optimized plan, the plan as it was written, and Polars give the same."""
     said = "\n  ".join(state.steps)
     wanted = state.lazy.collect(engine="in-memory")
-    as_written = lower_all(state.frame._plan).collect(engine="streaming")
+    assert list(state.frame.schema.items()) == list(wanted.schema.items()), f"the plan's schema is wrong\n  {said}"
+    as_written = _attempt(lambda: lower_all(state.frame._plan).collect(engine="streaming"))
     for n in walk(state.frame._plan):
         if isinstance(n, Cached):
             n.kept.rows = None
-    assert list(state.frame.schema.items()) == list(wanted.schema.items()), f"the plan's schema is wrong\n  {said}"
     explained = state.frame.explain("optimized")
-    counted = state.frame.count_rows()
-    found = state.frame.collect()
+    counted = _attempt(state.frame.count_rows)
+    found = _attempt(state.frame.collect)
     for what, frame in (("as written", as_written), ("optimized", found)):
-        wrong = difference(frame, wanted, state.ordered)
-        assert wrong is None, f"{what}:\n{wrong}\n  {said}\n{explained}"
-    assert counted == wanted.height, f"count_rows() is {counted}, not {wanted.height}\n  {said}\n{explained}"
+        wrong = _wrong(frame, wanted, state.ordered)
+        if wrong is not None and not _engine_is_wrong(state, wanted):
+            raise AssertionError(f"{what}:\n{wrong}\n  {said}\n{explained}") from _cause(frame)
+    if counted != wanted.height and not _engine_is_wrong(state, wanted):
+        raise AssertionError(f"count_rows() is {counted}, not {wanted.height}\n  {said}\n{explained}") from _cause(counted)
+
+
+def _attempt(run: Callable[[], Any]) -> Any:
+    try:
+        return run()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        return error
+
+
+def _cause(value: Any) -> BaseException | None:
+    return value if isinstance(value, BaseException) else None
+
+
+def _wrong(found: Any, wanted: pl.DataFrame, ordered: bool) -> str | None:
+    return repr(found) if isinstance(found, BaseException) else difference(found, wanted, ordered)
+
+
+def _engine_is_wrong(state: State, wanted: pl.DataFrame) -> bool:
+    """True where the query written by hand goes wrong too when the streaming engine runs it or counts its rows.
+
+    Met so far: a right join that makes up a name that is there, a full join on a key alone that loses nulls, a count
+    of a slice of an ordered join.
+    """
+    rows = _attempt(lambda: state.lazy.collect(engine="streaming"))
+    count = _attempt(lambda: state.lazy.select(pl.len()).collect(engine="streaming").item())
+    if _wrong(rows, wanted, state.ordered) is None and count == wanted.height:
+        count = _attempt(lambda: state.lazy.select(pl.len()).collect(engine="in-memory").item())
+        if count == wanted.height:
+            return False
+    ENGINE.append("; ".join(state.steps))
+    return True

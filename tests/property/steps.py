@@ -315,7 +315,7 @@ def pivot(d: Draw, s: State) -> State:
 def unpivot(d: Draw, s: State) -> State:
     on = d.some(s.named("int"), 1, 2)
     index = d.some([n for n in s.schema if n not in on], 0, 2)
-    if not on or {"variable", "value"} & {*index, *on}:
+    if not on or {"variable", "value"} & s.schema.keys():
         raise NotHere
     return s.then(
         f"unpivot({on}, index={index})",
@@ -332,7 +332,7 @@ def fill_null(d: Draw, s: State) -> State:
         ours, theirs = s.frame.fill_null({name: "?"}), s.lazy.with_columns(pl.col(name).fill_null("?"))
         return s.then(f"fill_null({name}: '?')", ours, theirs)
     if how == 1:
-        names = s.named("number")
+        names = [n for n, dtype in s.schema.items() if dtype.is_numeric()]
         if not names:
             raise NotHere
         return s.then("fill_null(0)", s.frame.fill_null(0), s.lazy.with_columns(pl.col(names).fill_null(0)))
@@ -385,7 +385,7 @@ def map_rows(d: Draw, s: State) -> State:
         return s.then(
             f"map(lambda x: {{**x, 'z': x[{name!r}] + 1}})",
             s.frame.map(lambda x: {**x, "z": x[name] + 1}),
-            s.lazy.with_columns(z=pl.col(name) + 1),
+            s.lazy.with_columns(z=pl.col(name).cast(pl.Int64) + 1),  # integers of Python are wide
         )
     if how == 1:
         return s.then(

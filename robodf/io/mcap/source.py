@@ -40,6 +40,7 @@ ALL = {
 """The columns of a log that is read without a topic."""
 
 _ROWS = 4096  # frames of fewer rows are put together before they are handed on
+_BYTES = 16 << 20  # ... unless they hold images
 _IN_FLIGHT = 256 << 20  # uncompressed bytes of chunks that are read ahead
 
 
@@ -178,13 +179,14 @@ class McapSource(Source):
 
     def _batches(self, request: Request, schema: dict[str, pl.DataType]) -> Iterator[pl.DataFrame]:
         waiting: list[pl.DataFrame] = []
-        rows = 0
+        rows = size = 0
         for frame in self._frames(request):
             waiting.append(frame)
             rows += frame.height
-            if rows >= _ROWS or request.limit is not None:
+            size += frame.estimated_size()
+            if rows >= _ROWS or size >= _BYTES or request.limit is not None:
                 yield pl.concat(waiting)
-                waiting, rows = [], 0
+                waiting, rows, size = [], 0, 0
         if waiting:
             yield pl.concat(waiting)
 

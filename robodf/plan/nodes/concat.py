@@ -77,5 +77,7 @@ def _exactly(plan: Plan, names: list[str]) -> Plan:
 
 def _at_most(plan: Plan) -> int | None:
     """A bound on the rows of `plan` that a limit would not lower."""
+    while plan.keeps_rows or plan.same_count:
+        plan = plan.inputs()[0]
     limit = getattr(plan, "limit", None) if not isinstance(plan, Slice) else plan.length
     return limit if limit is not None else plan.count()

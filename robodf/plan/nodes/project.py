@@ -24,6 +24,7 @@ class _Projection(Plan):
 
     rowwise_cost = True
     passes_paths = True
+    passes_columns = False  # True: the columns that it does not make are those of the input
 
     input: Plan
     exprs: Named
@@ -37,19 +38,34 @@ class _Projection(Plan):
     def definitions(self) -> dict[str, Expr]:
         return {name: e for name, e in self.exprs if isinstance(name, str)}
 
-    def push_below(self, predicate: Expr, pass_through: bool) -> Plan | None:
-        if not self.rowwise or not predicate.transparent:
+    def push(self, predicate: Expr) -> Plan | None:
+        plan, rest = self.push_all([predicate])
+        return None if rest else plan
+
+    def push_all(self, predicates: list[Expr]) -> tuple[Plan, list[Expr]]:
+        below = self.input
+        rest = []
+        for predicate in predicates:
+            moved = self._below(predicate) if self.keeps_rows else None
+            if moved is None:
+                rest.append(predicate)
+            else:
+                below = Filter(below, moved)
+        return (self if below is self.input else self.replace(input=below)), rest
+
+    def _below(self, predicate: Expr) -> Expr | None:
+        """The predicate stated over the input; None where it cannot be or where that would not pay."""
+        if not predicate.transparent:
             return None
-        if pass_through and predicate.columns.isdisjoint(self.definitions):
-            return self.replace(input=Filter(self.input, predicate))
+        same = True
         for name in predicate.columns:
             e = self.definitions.get(name)
-            if e is None and not pass_through:
+            if e is None and not self.passes_columns:
                 return None
             if e is not None and not cheap(e):
                 return None  # it would be computed twice: here and for the rows that stay
-        moved = inline(predicate, self.definitions, self.schema)
-        return None if moved is None else self.replace(input=Filter(self.input, moved))
+            same &= e is None or (isinstance(e, Col) and e.ref == name)
+        return predicate if same else inline(predicate, self.definitions, self.schema)
 
     def push_limit(self, n: int) -> Plan | None:
         return limited(self, n) if self.keeps_rows else None
@@ -102,9 +118,6 @@ class Select(_Projection):
             return kept or self.exprs[:1]
         return self.exprs
 
-    def push(self, predicate: Expr) -> Plan | None:
-        return self.push_below(predicate, pass_through=False) if self.keeps_rows else None
-
     def count(self) -> int | None:
         return self.input.count() if self.keeps_rows else None
 
@@ -123,6 +136,7 @@ class WithColumns(_Projection):
     def keeps_rows(self) -> bool:  # type: ignore[override]
         return self.rowwise
 
+    passes_columns = True
     same_count = True  # an expression of another length is an error, not other rows
 
     @cached_property
@@ -146,9 +160,6 @@ class WithColumns(_Projection):
 
     def _kept(self, out: Names) -> Named:
         return tuple(pair for pair in self.exprs if _wanted(pair[0], out))
-
-    def push(self, predicate: Expr) -> Plan | None:
-        return self.push_below(predicate, pass_through=True)
 
     def count(self) -> int | None:
         return self.input.count()

@@ -1,0 +1,88 @@
+"""From the text of a query to sqlglot's tree."""
+
+from __future__ import annotations
+
+import re
+
+from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
+from sqlglot.errors import ParseError, SqlglotError
+
+from robodf.errors import SQLError, close_matches
+from robodf.sql.errors import underlined
+
+_STARTS = ("select", "with", "from", "values", "explain")
+_EXPLAIN = re.compile(r"\s*explain\b", re.IGNORECASE)
+_WORD = re.compile(r"\s*([A-Za-z_]+)")
+
+
+class _Parser(DuckDB.Parser):  # type: ignore[name-defined,misc]
+    """DuckDB's grammar, with every function kept under the name that the user wrote.
+
+    One table of functions by name is then enough: sqlglot's classes name the arguments of each function differently.
+    """
+
+    FUNCTIONS = {}
+    FUNCTION_PARSERS = {
+        name: parser for name, parser in DuckDB.Parser.FUNCTION_PARSERS.items() if name in ("CAST", "TRY_CAST", "EXTRACT")
+    }
+    NO_PAREN_FUNCTIONS = {}
+
+    def _warn_unsupported(self) -> None:
+        self.raise_error("this statement is not supported")
+
+
+class RobodfDialect(DuckDB):
+    """DuckDB's, with list positions as they are written."""
+
+    INDEX_OFFSET = 0
+    Parser = _Parser
+
+
+def parse(text: str) -> tuple[exp.Expression, bool]:
+    """The one query in `text`, and whether EXPLAIN stands before it. Places in the tree are places in `text`."""
+    if not isinstance(text, str):
+        raise SQLError(f"rd.sql takes the text of a query, not {type(text).__name__}")
+    explain = _EXPLAIN.match(text)
+    body = " " * explain.end() + text[explain.end() :] if explain else text
+    first = _WORD.match(body)
+    if first and first.group(1).lower() not in _STARTS:
+        raise underlined(text, first.span(1), _not_a_query(first.group(1)))
+    try:
+        statements = [s for s in RobodfDialect().parse(body) if s is not None]
+    except ParseError as error:
+        raise _parse_error(text, error) from None
+    except RecursionError:
+        raise SQLError("the query is nested too deeply: name parts of it WITH ... AS (...)") from None
+    except SqlglotError as error:
+        raise underlined(text, _unclosed(text), f"the text cannot be read: {str(error).splitlines()[0]}") from None
+    if not statements:
+        raise SQLError("rd.sql got an empty query")
+    if len(statements) > 1:
+        end = len(text.rstrip().rstrip(";"))
+        raise underlined(text, (text.find(";"), end), "rd.sql takes one query, not several")
+    return statements[0], explain is not None
+
+
+def _not_a_query(word: str) -> str:
+    close = close_matches(word, _STARTS)
+    guess = f"; did you mean {close[0].upper()}?" if close else "."
+    return f"rd.sql runs queries (SELECT, FROM, WITH, VALUES, EXPLAIN), not {word!r}{guess}"
+
+
+def _parse_error(text: str, error: ParseError) -> SQLError:
+    found = error.errors[0] if error.errors else {}
+    line, column, shown = found.get("line") or 1, found.get("col") or 1, found.get("highlight") or " "
+    start = sum(len(part) + 1 for part in text.split("\n")[: line - 1]) + column - len(shown)
+    said = str(found.get("description") or error).split(" for <class")[0]
+    if said.startswith("Invalid expression"):
+        said = f"{shown!r} cannot stand here"
+    elif said.startswith("Required keyword"):
+        said = "something is missing here"
+    return underlined(text, (start, start + len(shown)), f"the query cannot be read: {said}")
+
+
+def _unclosed(text: str) -> tuple[int, int]:
+    """Where a text that the tokenizer gave up on probably goes wrong: the last quote."""
+    at = max(text.rfind("'"), text.rfind('"'), 0)
+    return at, len(text)
