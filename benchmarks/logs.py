@@ -14,10 +14,12 @@ from robodf.io.mcap.writer import McapWriter
 
 START = 1_750_000_000_000_000_000  # ns
 IMU_HZ = 200
+_FRAME = 100_000  # bytes
 
 _POSE_SCHEMA = json.dumps({
     "type": "object",
-    "properties": {"x": {"type": "number"}, "y": {"type": "number"}, "ok": {"type": "boolean"}, "name": {"type": "string"}},
+    "properties": {"x": {"type": "number"}, "y": {"type": "number"},
+                   "ok": {"type": "boolean"}, "name": {"type": "string"}},
 }).encode()  # fmt: skip
 
 _IMU_SCHEMA = b"""\
@@ -66,7 +68,8 @@ def small_messages(messages: int, compression: str) -> Path:
                     out.write(imu, time, imu_cdr(time, values[i]), time - 50_000, i)
                 else:
                     x, y = values[i][:2].tolist()
-                    text = f'{{"x": {x:.6f}, "y": {y:.6f}, "ok": {"true" if x > 0 else "false"}, "name": "pose {i % 100}"}}'
+                    ok = "true" if x > 0 else "false"
+                    text = f'{{"x": {x:.6f}, "y": {y:.6f}, "ok": {ok}, "name": "pose {i % 100}"}}'
                     out.write(pose, time, text.encode(), time - 50_000, i)
     return path
 
@@ -75,7 +78,7 @@ def camera_log(seconds: int) -> Path:
     """A log as a robot makes it: /camera of 30 frames a second of 100 kB that do not compress, /imu at 200 Hz."""
     path = DATA / f"camera-{seconds}.mcap"
     if not path.exists():
-        frames = np.random.default_rng(3).bytes(4_000_000)
+        noise = np.random.default_rng(3)
         with _Making(path, "zstd", chunk_size=4 << 20) as out:
             camera = out.add_channel("/camera", "cdr", out.add_schema("bench_msgs/msg/Blob", "ros2msg", _BLOB_SCHEMA))
             imu = out.add_channel("/imu", "cdr", out.add_schema("sensor_msgs/msg/Imu", "ros2msg", _IMU_SCHEMA))
@@ -84,8 +87,8 @@ def camera_log(seconds: int) -> Path:
             for i in range(seconds * IMU_HZ):
                 time = START + i * 1_000_000_000 // IMU_HZ
                 if i * 30 // IMU_HZ >= shot:
-                    at = shot * 7919 % 3_900_000
-                    out.write(camera, time, b"\0\1\0\0" + struct.pack("<I", 100_000) + frames[at : at + 100_000], time, shot)
+                    blob = b"\0\1\0\0" + struct.pack("<I", _FRAME) + noise.bytes(_FRAME)
+                    out.write(camera, time, blob, time, shot)
                     shot += 1
                 out.write(imu, time, imu_cdr(time, values[i]), time, i)
     return path

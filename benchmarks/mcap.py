@@ -51,9 +51,9 @@ def official_without_seeking(path: Path) -> int:
 def index_scan(report: Report, logs: dict[str, Path], rounds: int, peer: Peer) -> None:
     report.say("## Index scan: log_time and sequence of every message\n")
     report.say(
-        "`robodf`: `rd.read_mcap(path).select('log_time', 'sequence').collect()`, from the path to the rows. `container`: "
-        "log_time, channel and offset by `index_only`, which decompresses nothing. Against the official reader's "
-        "`iter_messages()`, its `(log_time, sequence)` in a list: in log-time order (its default), in file order "
+        "`robodf`: `rd.read_mcap(path).select('log_time', 'sequence').collect()`, from the path to the rows. "
+        "`container`: log_time, channel and offset by `index_only`, which decompresses nothing. Against the official "
+        "reader's `iter_messages()`, its `(log_time, sequence)` in a list: in log-time order (its default), in file order "
         "(`log_time_order=False`), and by `NonSeekingReader`.\n"
     )
     others: dict[str, Callable[[Path], int]] = {
@@ -69,20 +69,13 @@ def index_scan(report: Report, logs: dict[str, Path], rounds: int, peer: Peer) -
                 pair = alternate(lambda: ours(path), lambda: other(path), rounds)  # noqa: B023 - runs at once
                 table.append([name, f"{ours_name}, mcap {other_name}", *_figures(pair)])
         if peer:
-            theirs = [peer.run(path=str(path), columns=["log_time", "sequence"])["seconds"] for _ in range(2)][1:]
-            table.append([name, f"robodf, Daft {peer.version}", *_figures(_beside(lambda: through_polars(path), theirs))])  # noqa: B023
+            pair = peer.beside(lambda: through_polars(path), path=str(path), columns=["log_time", "sequence"])  # noqa: B023
+            table.append([name, f"robodf, Daft {peer.version}", *_figures(pair)])
     report.table(HEAD, table)
     if not peer:
         report.say(f"Daft is left out: {peer.reason}.\n")
     ours = [float(row[4]) for row in table if row[1] == "robodf, mcap by log time"]
-    report.say(f"Least figure of robodf against the official reader as it comes: **{min(ours):.1f}** (the goal is 20).\n")
-
-
-def _beside(ours: Callable[[], Any], theirs: list[float]) -> Pair:
-    """Daft takes seconds for what ours does in hundredths: one run of it, ours right after."""
-    from benchmarks.measure import seconds
-
-    return Pair(tuple(seconds(ours) for _ in theirs), tuple(theirs))
+    report.say(f"Least figure of `robodf, mcap by log time`: **{min(ours):.1f}** (the goal is 20).\n")
 
 
 def _figures(pair: Pair) -> list[str]:
@@ -120,8 +113,9 @@ def typed_official(path: Path) -> list[tuple]:
 def typed_topic(report: Report, logs: dict[str, Path], rounds: int) -> None:
     report.say("## Typed topic: sensor_msgs/Imu in CDR\n")
     report.say(
-        "`all columns`: `rd.read_mcap(path, '/imu').collect()`. `acceleration`: log_time and linear_acceleration alone. "
-        "Against mcap-ros2-support's `read_ros2_messages`, one tuple of all fields a message. The values are compared.\n"
+        "`all columns`: `rd.read_mcap(path, '/imu').collect()`. `acceleration`: log_time and linear_acceleration "
+        "alone. Against mcap-ros2-support's `read_ros2_messages`, one tuple of all fields a message. The values are "
+        "compared.\n"
     )
     table = []
     for name, path in logs.items():
@@ -174,7 +168,7 @@ def main() -> None:
     parser.add_argument("--peers", help="a Python that can import daft")
     options = arguments(__doc__, parents=[parser], messages=0, rounds=0)
     messages = options.messages or (200_000 if options.full else 40_000)
-    rounds = options.rounds or (7 if options.full else 3)
+    rounds = options.rounds or (5 if options.full else 3)
     report = Report("mcap", "Reading MCAP logs", options)
     peer = Peer(options.peers)
     logs = {f"{messages:,} small, {c}": small_messages(messages, c) for c in ("zstd", "lz4", "none")}

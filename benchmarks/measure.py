@@ -117,9 +117,7 @@ class Report:
             print(f"written: {path}", file=sys.stderr)
 
 
-def arguments(
-    doc: str | None, parents: Sequence[argparse.ArgumentParser] = (), **defaults: int
-) -> argparse.Namespace:
+def arguments(doc: str | None, parents: Sequence[argparse.ArgumentParser] = (), **defaults: int) -> argparse.Namespace:
     """--write, --full, an option for each of `defaults`, and those of `parents`."""
     parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0], parents=list(parents))
     parser.add_argument("--write", action="store_true", help="write the report to benchmarks/results/")

@@ -176,9 +176,8 @@ def main() -> None:
     options = arguments(__doc__, rows=0, rounds=0)
     rows = options.rows or (16_000_000 if options.full else 2_000_000)
     report = Report("overhead", "What robodf costs over hand-written Polars", options)
-    with rd.config(progress=False):
-        run_planning(report, rows, options.rounds or (51 if options.full else 21))
-        run_queries(report, rows, options.rounds or (15 if options.full else 7))
+    run_planning(report, rows, options.rounds or (51 if options.full else 21))
+    run_queries(report, rows, options.rounds or (15 if options.full else 7))
     report.end()
 
 

@@ -12,8 +12,12 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks.measure import Pair
 
 
 class Peer:
@@ -45,13 +49,22 @@ class Peer:
 
     def run(self, **job: Any) -> dict[str, Any]:
         """Seconds and rows of one job; RuntimeError where it failed there."""
-        assert self._process is not None and self._process.stdin is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"daft ended: {self._process.stderr.read() if self._process.stderr else ''}")
         return json.loads(line)
+
+    def beside(self, ours: Callable[[], Any], rounds: int = 3, **job: Any) -> Pair:
+        """Ours and the other by turns, after one run of each that is not counted."""
+        from benchmarks.measure import Pair, seconds
+
+        turns = [(seconds(ours), self.run(**job)["seconds"]) for _ in range(rounds + 1)][1:]
+        return Pair(tuple(a for a, _ in turns), tuple(b for _, b in turns))
 
     def end(self) -> None:
         if self._process is not None and self._process.stdin is not None:

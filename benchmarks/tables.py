@@ -14,11 +14,12 @@ from benchmarks.measure import DATA
 _ROWS_PER_FILE = 2_000_000
 _EPISODE = 900  # rows, at 30 Hz half a minute
 _ROBOTS = 40
-_TASKS = ["pick cup", "place cup", "open drawer", "fold cloth", "pour water", "stack blocks", "wipe table", "push button"]
+_TASKS = ["pick cup", "place cup", "open drawer", "fold cloth",
+          "pour water", "stack blocks", "wipe table", "push button"]  # fmt: skip
 
 
 def frames(rows: int) -> Path:
-    """A folder of Parquet files with `rows` rows as a robot data set has them: about 67 bytes a row on disk, 109 in memory."""
+    """A folder of Parquet files with `rows` rows of a robot data set: about 67 bytes a row on disk, 109 in memory."""
     folder = DATA / f"frames-{rows}"
     mark = folder / "complete.json"
     if not mark.exists():

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 
-from robodf.errors import OptionError, QueryError, RobodfError, listing
+from polars.exceptions import PolarsError
+
+from robodf.errors import OptionError, RobodfError, listing
 
 _WRITERS = {
     ".parquet": "to_parquet", ".csv": "to_csv", ".ndjson": "to_ndjson", ".jsonl": "to_ndjson", ".json": "to_json",
@@ -28,15 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader, such as `head`, has enough. Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (RobodfError, OSError) as error:
+    except (RobodfError, OSError, PolarsError) as error:
         print(f"robodf: {_text(error)}", file=sys.stderr)
         return 1
 
 
 def _text(error: Exception) -> str:
     """The message without the user's line in Python: here the user typed a command."""
-    text = str(error)
-    return text.split("\n  at ")[0] if isinstance(error, QueryError) else text
+    return str(error).split("\n  at ")[0]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,9 +106,11 @@ def _sql(arguments: argparse.Namespace) -> int:
 
     from robodf.demo.printing import plural
 
-    shown = 50
+    shown, width = 50, max(80, shutil.get_terminal_size((120, 24)).columns)
     rows = frame.head(shown + 1).collect()
-    with pl.Config(tbl_rows=shown, tbl_cols=30, fmt_str_lengths=80, tbl_width_chars=160, tbl_hide_dataframe_shape=True):
+    with pl.Config(
+        tbl_rows=shown, tbl_cols=30, fmt_str_lengths=80, tbl_width_chars=width, tbl_hide_dataframe_shape=True
+    ):
         print(rows.head(shown))
     print(f"the first {shown} rows; --out FILE writes all" if rows.height > shown else plural(rows.height, "row"))
     return 0

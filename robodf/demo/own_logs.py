@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,11 +15,13 @@ import polars as pl
 
 import robodf as rd
 from robodf.demo.printing import (
+    IMPORTS,
     BytesRead,
     Steps,
     block,
     columns,
     compared,
+    in_sql,
     next_lines,
     plans,
     plural,
@@ -39,6 +42,7 @@ from robodf.plan.nodes.scan import Scan
 
 MOST_BYTES = 1 << 30  # of logs that a demo reads: on more, it takes a shorter time around the middle
 
+MOST_FILES = 8  # whose own middle is tried
 MOST_TOPICS = 20  # that are looked at, beginning with the one of most messages
 
 
@@ -75,15 +79,13 @@ def run(path: str, out: str | os.PathLike[str]) -> int:
     unique = window.dedup(on=choice.keys)
 
     steps.begin("The job, as you would type it")
+    block(IMPORTS)
     block("\n".join(_code(path, choice, bounds)))
     print()
     say(_reason(choice, bounds))
 
     steps.begin("The plan, as written and as it will run")
     plans(unique)
-
-    steps.begin("A preview")
-    preview(unique.select("log_time", *choice.keys).head(5).collect())
 
     steps.begin("Run it: rows in and out")
     target = Path(out) / f"{_file_name(choice.topic)}.parquet"
@@ -92,7 +94,7 @@ def run(path: str, out: str | os.PathLike[str]) -> int:
     rows = window.count_rows()
     total = log.message_count
     named = f"topic {choice.topic}" if choice.topic else "all topics"
-    chosen = rows if choice.count is None else choice.count
+    chosen = rows if choice.count is None or not bounds else choice.count
     stages = [(named, chosen if total is None else total, chosen), ("dedup", rows, report.rows)]
     if bounds:
         stages.insert(1, ("log_time", chosen, rows))
@@ -100,9 +102,11 @@ def run(path: str, out: str | os.PathLike[str]) -> int:
     print()
     say(f"Read from the logs: {share(used.bytes, log.size)}.")
     wrote(report)
-    errors = unique.errors
-    if errors.height:
-        _tell_damage([f"{shown(r['file'])}: {r['error']}" for r in errors.iter_rows(named=True)])
+    met = [_problem(**row) for row in unique.errors.select("file", "error").iter_rows(named=True)]
+    _tell_damage([problem for problem in met if problem not in log.problems])
+
+    steps.begin("A preview of it")
+    preview(rd.read_parquet(target).select("log_time", *choice.keys).head(5).collect())
 
     steps.begin("The same in SQL, by the same planner")
     query = _sql(choice.keys, bounds)
@@ -110,7 +114,7 @@ def run(path: str, out: str | os.PathLike[str]) -> int:
     print()
     by_sql = rd.sql(query, messages=choice.messages).collect()
     same = compared(by_sql, rd.read_parquet(target).select(choice.keys).collect())
-    next_lines(f"robodf sql \"SELECT * FROM '{shown(target)}' LIMIT 5\"", f"robodf info {shown(path)}")
+    next_lines(f"sql \"SELECT * FROM '{in_sql(target)}' LIMIT 5\"", f"info {shlex.quote(shown(path))}")
     return 0 if same else 1
 
 
@@ -159,23 +163,29 @@ def _has(dtype: pl.DataType, kind: type[pl.DataType]) -> bool:
 
 
 def _window(choice: Choice, log: Log) -> tuple[rd.PipelineDataFrame, tuple[datetime, datetime] | None]:
-    """The messages of the middle half of the time, or all where that half is empty or no times are known."""
-    topics = log.topics
-    if choice.topic is not None:
-        topics = topics.filter(pl.col("topic") == choice.topic)
-    start, end = topics["start"].min(), topics["end"].max()
-    if not isinstance(start, datetime) or not isinstance(end, datetime):
-        return choice.messages, None
-    half = (end - start) / 4
-    while half >= timedelta(milliseconds=1):
-        middle = start + (end - start) / 2
-        bounds = _rounded(middle - half, half), _rounded(middle + half, half)
-        window = choice.messages.filter(rd.col("log_time") >= bounds[0], rd.col("log_time") < bounds[1])
-        if window.empty:
-            break
-        if _bytes_to_read(window) <= MOST_BYTES:
-            return window, bounds
-        half /= 2
+    """The messages of the middle half of the time, and its bounds.
+
+    Between recordings nothing may have been said: then it is the middle of one of them. All messages, and no bounds,
+    where no times are known or no middle has messages.
+    """
+    logs = [log, *(rd.open_log(p, on_error="collect") for p in log.paths[:MOST_FILES])]
+    for part in logs if len(log.paths) > 1 else [log]:
+        topics = part.topics
+        if choice.topic is not None:
+            topics = topics.filter(pl.col("topic") == choice.topic)
+        start, end = topics["start"].min(), topics["end"].max()
+        if not isinstance(start, datetime) or not isinstance(end, datetime):
+            continue
+        half = (end - start) / 4
+        while half >= timedelta(milliseconds=1):
+            middle = start + (end - start) / 2
+            bounds = _rounded(middle - half, half), _rounded(middle + half, half)
+            window = choice.messages.filter(rd.col("log_time") >= bounds[0], rd.col("log_time") < bounds[1])
+            if _bytes_to_read(window) <= MOST_BYTES:
+                if window.count_rows():
+                    return window, bounds
+                break
+            half /= 2
     return choice.messages, None
 
 
@@ -210,7 +220,7 @@ def _reason(choice: Choice, bounds: tuple[datetime, datetime] | None) -> str:
     parts = [
         f"{choice.topic} is the topic with the most values." if choice.topic
         else "No topic has messages that robodf decodes, so they stay as bytes.",
-        "The time is the middle of what was recorded." if bounds else "",
+        "The time is the middle of a recording." if bounds else "",
         "Two messages are the same if these columns are." if choice.topic else "",
         f"Bytes are left out: {', '.join(choice.left_out)}." if choice.left_out else "",
         "Nothing has run yet.",
@@ -231,6 +241,10 @@ def _quoted(name: str) -> str:
 
 def _file_name(topic: str | None) -> str:
     return re.sub(r"\W+", "_", topic or "messages").strip("_") or "messages"
+
+
+def _problem(file: str, error: str) -> str:
+    return error if error.startswith(file) else f"{shown(file)}: {error}"
 
 
 def _tell_damage(problems: list[str], most: int = 5) -> None:

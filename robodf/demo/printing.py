@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from robodf.io.sink import WriteReport
 
 WIDTH = 100
+
+IMPORTS = "import robodf as rd\nfrom datetime import datetime"
+"""What the shown code needs."""
 
 
 class Steps:
@@ -74,30 +79,43 @@ def table(frame: pl.DataFrame, rows: int = 5) -> None:
 
 
 def preview(frame: pl.DataFrame) -> None:
-    """A few rows of any columns: long values are cut, and so are the columns that do not fit."""
-    rows = [list(frame.columns), *([_cell(v) for v in row] for row in frame.iter_rows())]
-    left, kept = WIDTH - 5, 0
-    for i in range(frame.width):
-        left -= max(len(row[i]) for row in rows) + 2
-        if left < 0 and kept > 0:
-            break
-        kept += 1
-    columns([row[:kept] for row in rows[1:]], rows[0][:kept])
-    if kept < frame.width:
+    """A few rows of any columns: long values are cut, and so are the columns that do not fit, constant ones first."""
+    cells = {name: [name, *map(_cell, frame.get_column(name))] for name in frame.columns}
+    ordered = sorted(cells, key=lambda name: len(set(cells[name][1:])) < 2)
+    left, kept = WIDTH - 5, []
+    for name in ordered:
+        left -= max(map(len, cells[name])) + 2
+        if left >= 0 or not kept:
+            kept.append(name)
+    shown_columns = [cells[name] for name in cells if name in kept]
+    rows = list(zip(*shown_columns))
+    columns(rows[1:], rows[0])
+    if len(kept) < len(cells):
         print()
-        say(f"Not shown: {', '.join(frame.columns[kept:])}.")
+        say(f"Not shown: {', '.join(name for name in cells if name not in kept)}.")
 
 
 def _cell(value: Any, widest: int = 32) -> str:
     if value is None:
         return "null"
+    if isinstance(value, pl.Series):
+        value = value.to_list()
     if isinstance(value, bytes):
         return plural(len(value), "byte")
     if isinstance(value, datetime):
         return value.isoformat(" ", "milliseconds")
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    text = " ".join(text[: 4 * widest].split())
+    text = " ".join(_short(value)[: 4 * widest].split())
     return text if len(text) <= widest else text[: widest - 1] + "…"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {_short(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_short, value[:20])) + ("" if len(value) <= 20 else ", …") + "]"
+    return str(value)
 
 
 def share(part: int, whole: int) -> str:
@@ -114,6 +132,11 @@ def shown(path: str | os.PathLike[str]) -> str:
     """The path as one would type it here: relative where it is below the working directory."""
     relative = os.path.relpath(path)
     return os.fspath(path) if relative.startswith("..") else relative
+
+
+def in_sql(path: str | os.PathLike[str]) -> str:
+    """The path as it stands between single quotes in SQL."""
+    return shown(path).replace("'", "''")
 
 
 class BytesRead:
@@ -175,10 +198,21 @@ def compared(by_sql: pl.DataFrame, by_frame: pl.DataFrame) -> bool:
 
 
 def next_lines(*lines: str) -> None:
-    """The last words: what to type now."""
+    """The last words: what to type now, after the name of the command."""
     print("\nNext, type\n")
     for line in lines:
-        print(f"     {line}")
+        print(f"     {_command()} {line}")
+
+
+def _command() -> str:
+    """How this command is typed here: an environment's `robodf` may not be on the PATH."""
+    typed = sys.argv[0]
+    if typed.endswith(os.path.join("robodf", "__main__.py")):
+        return f"{shown(sys.executable)} -m robodf"
+    found = shutil.which("robodf")
+    if os.path.basename(typed) != "robodf" or not os.path.exists(typed) or (found and os.path.samefile(found, typed)):
+        return "robodf"
+    return shown(typed)
 
 
 def same_rows(a: pl.DataFrame, b: pl.DataFrame) -> bool:

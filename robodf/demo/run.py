@@ -12,11 +12,13 @@ from pathlib import Path
 
 import robodf as rd
 from robodf.demo.printing import (
+    IMPORTS,
     BytesRead,
     Steps,
     block,
     columns,
     compared,
+    in_sql,
     next_lines,
     plans,
     plural,
@@ -88,6 +90,7 @@ def run(out: str | os.PathLike[str] = OUT, keep: bool = False) -> int:
         f"{share(opened.bytes, log.size)} were read.")  # fmt: skip
 
     steps.begin("The job, as you would type it")
+    block(IMPORTS)
     block(f"folder = {json.dumps(folder, ensure_ascii=False)}\n" + source(job))
     captions, recent, good, unique, episodes, joined, result = job(folder)
     print()
@@ -100,9 +103,6 @@ def run(out: str | os.PathLike[str] = OUT, keep: bool = False) -> int:
         "are not read. Success is answered inside of the Parquet file. The quality is known once a message is decoded, "
         "so that filter stays.")  # fmt: skip
 
-    steps.begin("A preview")
-    table(result.head(5).collect())
-
     steps.begin("Run it: rows in and out")
     target = out / "captions.parquet"
     with BytesRead() as used:
@@ -114,6 +114,9 @@ def run(out: str | os.PathLike[str] = OUT, keep: bool = False) -> int:
     print()
     say(f"Read from the logs: {share(used.bytes, log.size)}.")
     wrote(report)
+
+    steps.begin("A preview of it")
+    table(rd.read_parquet(target).head(5).collect())
 
     steps.begin("The same in SQL, by the same planner")
     block(SQL)
@@ -131,6 +134,6 @@ def run(out: str | os.PathLike[str] = OUT, keep: bool = False) -> int:
     print()
     say(f"{plural(imu.height, 'row')} for {share(used.bytes, log.size)}.")
 
-    next_lines(f"robodf sql \"SELECT task, count(*) AS n FROM '{shown(target)}' GROUP BY task ORDER BY n DESC\"",
-               "robodf demo PATH/TO/YOUR/LOGS")  # fmt: skip
+    next_lines(f"sql \"SELECT task, count(*) AS n FROM '{in_sql(target)}' GROUP BY task ORDER BY n DESC\"",
+               "demo PATH/TO/YOUR/LOGS")  # fmt: skip
     return 0 if same else 1

@@ -66,7 +66,7 @@ class Habits(FrameBase):
                 raise column_not_found(key, self._plan.schema, "this frame")
             return Column(self._plan, Col(key))
         if isinstance(key, slice):
-            return self._rows(key)
+            return self._row_slice(key)
         if isinstance(key, (Column, Expr, pl.Expr)):
             return self.filter(key)  # type: ignore[attr-defined]
         if isinstance(key, (list, tuple)) and all(isinstance(k, str) for k in key):
@@ -80,7 +80,7 @@ class Habits(FrameBase):
             f"df[...] takes a column name, a list of them, a slice, a row number or a condition, not {type(key).__name__}"
         )
 
-    def _rows(self, key: slice) -> PipelineDataFrame:
+    def _row_slice(self, key: slice) -> PipelineDataFrame:
         if key.step not in (None, 1):
             raise QueryError("df[a:b:step] with a step is not a slice of rows: use with_row_index and filter on it")
         start, stop = key.start or 0, key.stop

@@ -77,6 +77,8 @@ class Shaping(FrameBase):
         [(3, 2), (4, 4)]
         """
         resolved = resolve(map(self._own, flatten(exprs)), self._owned(named), self._plan.schema, "select")
+        if not resolved:
+            raise QueryError("select needs a column: a frame without columns has no rows")
         return self._then(Select(self._plan, resolved))
 
     def with_columns(self, *exprs: Any, **named: Any) -> PipelineDataFrame:
@@ -148,8 +150,8 @@ class Shaping(FrameBase):
         With strict=True a value that does not fit is an error when the query runs, else it becomes null.
 
         >>> import robodf as rd, polars as pl
-        >>> rd.from_dict({"a": [1]}).cast({"a": pl.Float32}).schema
-        Schema({'a': Float32})
+        >>> rd.from_dict({"a": [1]}).cast({"a": pl.Float32}).dtypes
+        [Float32]
         """
         schema = self._plan.schema
         table = dict(dtypes) if isinstance(dtypes, Mapping) else dict.fromkeys(schema, dtypes)

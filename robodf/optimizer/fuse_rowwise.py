@@ -8,6 +8,8 @@ from robodf.plan.nodes.filter import Filter
 from robodf.plan.nodes.project import Select, WithColumns
 from robodf.plan.resolve import Named, inline
 
+_MOST_PARTS = 50  # of one condition: expressions are read recursively
+
 
 def fuse_rowwise(plan: Plan) -> Plan | None:
     """Join a filter with the filter below it, and a projection with the projection below it.
@@ -30,7 +32,7 @@ def fuse_rowwise(plan: Plan) -> Plan | None:
         below = plan.input
         if plan.where.movable and below.where.movable:
             parts = dict.fromkeys([*conjuncts(below.where), *conjuncts(plan.where)])
-            return Filter(below.input, conjunction(parts))
+            return Filter(below.input, conjunction(parts)) if len(parts) <= _MOST_PARTS else None
     if isinstance(plan, (Select, WithColumns)) and isinstance(plan.input, (Select, WithColumns)):
         return _fuse(plan, plan.input)
     return None

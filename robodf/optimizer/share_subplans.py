@@ -25,7 +25,7 @@ def share_subplans(plan: Plan) -> Plan | None:
           (same as #1: Shared)
 
     A sub-plan of scans, filters and projections alone is not kept: each use then reads only its own part of the file,
-    and nothing is held in memory.
+    and nothing is held in memory. It is where it would be read very many times (unions of unions of the same).
     """
     order = parents_first(plan)[::-1]
     costly: dict[int, bool] = {}
@@ -35,7 +35,16 @@ def share_subplans(plan: Plan) -> Plan | None:
         below = not isinstance(n, (Shared, Cached)) and any(costly[id(i)] for i in n.inputs())
         costly[id(n)] = here or below
     parents = parent_counts(plan)
-    kept = {id(n) for n in order if costly[id(n)] and parents.get(id(n), 0) > 1}
+    paths = {id(plan): 1}  # from the root: every way down may become a copy of its own when predicates go down it
+    kept: set[int] = set()
+    for n in reversed(order):
+        many = bool(n.inputs()) and not isinstance(n, (Shared, Cached)) and paths[id(n)] > _MOST_PATHS
+        if parents.get(id(n), 0) > 1 and (costly[id(n)] or many):
+            kept.add(id(n))
+        if id(n) in kept or isinstance(n, (Shared, Cached)):
+            paths[id(n)] = 1
+        for child in n.inputs():
+            paths[id(child)] = paths.get(id(child), 0) + paths[id(n)]
     if not kept:
         return None
     done: dict[int, Plan] = {}
@@ -45,5 +54,7 @@ def share_subplans(plan: Plan) -> Plan | None:
         done[id(n)] = Shared(new) if id(n) in kept else new
     return done[id(plan)]
 
+
+_MOST_PATHS = 16
 
 share_subplans.whole_plan = True  # type: ignore[attr-defined]

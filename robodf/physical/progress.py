@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import sys
 import threading
 import time
@@ -20,18 +21,25 @@ def progress(doing: str) -> Iterator[None]:
     if not settings().progress:
         yield
         return
-    done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(doing, done, read.rows), daemon=True)
-    watcher.start()
+    done, shown = threading.Event(), threading.Lock()
+    # Not threading.Thread: its start() waits for the thread to run, on a busy machine longer than a small query takes.
+    _thread.start_new_thread(_watch, (doing, done, shown, read.rows))
     try:
         yield
     finally:
         done.set()
-        watcher.join()
+        with shown:  # a bar on the screen is closed first
+            pass
 
 
-def _watch(doing: str, done: threading.Event, start_rows: int) -> None:
-    if done.wait(_AFTER_SECONDS):
+def _watch(doing: str, done: threading.Event, shown: threading.Lock, start_rows: int) -> None:
+    if not done.wait(_AFTER_SECONDS):
+        with shown:
+            _show(doing, done, start_rows)
+
+
+def _show(doing: str, done: threading.Event, start_rows: int) -> None:
+    if done.is_set():
         return
     from tqdm.auto import tqdm
 

@@ -32,7 +32,11 @@ class Plan(Node):
 
     @cached_property
     def _inputs(self) -> tuple[Plan, ...]:
-        return tuple(c for c in self.children() if isinstance(c, Plan))
+        # A field is a plan or a tuple of plans: other tuples (expressions, often hundreds) need not be looked through.
+        found: list[Plan] = []
+        for value in self.field_values():
+            found.extend((value,) if isinstance(value, Plan) else value if _are_plans(value) else ())
+        return tuple(found)
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         """The meaning of the operator, and how every engine runs it."""
@@ -53,8 +57,12 @@ class Plan(Node):
 
     def with_inputs(self, inputs: tuple[Plan, ...]) -> Plan:
         """The node over other inputs, given by position."""
-        queue = list(inputs)
-        return self._with_schema_of(self.map(lambda c: queue.pop(0) if isinstance(c, Plan) else c))
+        rest = iter(inputs)
+        values = [
+            next(rest) if isinstance(v, Plan) else tuple(next(rest) for _ in v) if _are_plans(v) else v
+            for v in self.field_values()
+        ]
+        return self._with_schema_of(type(self)(*values))
 
     def replace(self, **changes: Any) -> Self:
         new = super().replace(**changes)
@@ -102,6 +110,10 @@ class Plan(Node):
 
     def __repr__(self) -> str:
         return tree(self)
+
+
+def _are_plans(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) > 0 and isinstance(value[0], Plan)
 
 
 def same_schema(a: Schema, b: Schema) -> bool:

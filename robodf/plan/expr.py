@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # editors and type checkers then show Polars' own methods and
 else:
     _PolarsMethods = object
 
-_NAMESPACES = frozenset({"str", "dt", "list", "arr", "struct", "cat", "bin", "name"})
+_NAMESPACES = frozenset({"str", "dt", "list", "arr", "struct", "cat", "bin", "name", "ext", "map"} & set(dir(pl.Expr)))
 _PROBE = pl.col("probe")  # says which methods this version of Polars has
 _BINARY = "add sub mul truediv floordiv mod pow and or xor".split()
 _COMPARE = "eq ne lt le gt ge".split()
@@ -33,7 +33,7 @@ class Expr(Node, _PolarsMethods):  # pyright: ignore[reportGeneralTypeIssues] - 
 
     >>> import robodf as rd
     >>> (rd.col("speed") > 0.5) & rd.col("name").str.starts_with("arm")
-    (col("speed") > 0.5) & col("name").str.starts_with("arm")
+    (col("speed") > 0.5) & col("name").str.starts_with('arm')
     """
 
     # -- what the planner asks ------------------------------------------------------------------------------
@@ -79,10 +79,11 @@ class Expr(Node, _PolarsMethods):  # pyright: ignore[reportGeneralTypeIssues] - 
         return sorted({*object.__dir__(self), *(n for n in dir(_PROBE) if not n.startswith("_"))})
 
     # Names of `Node` that are functions of Polars' expressions as well: users get Polars'.
-    replace = property(lambda self: Method(self, "replace"))
-    map = property(lambda self: self.__getattr__("map"))
+    replace = property(lambda self: Method(self, "replace"))  # type: ignore[assignment]
+    map = property(lambda self: self.__getattr__("map"))  # type: ignore[assignment]
 
-    __array_ufunc__ = None  # so that NumPy's scalars leave `np.float64(2) * col("a")` to the expression
+    # So that NumPy's scalars leave `np.float64(2) * col("a")` to the expression.
+    __array_ufunc__ = None  # type: ignore[assignment]
 
     def pipe(self, function: Callable, *args, **kwargs) -> Any:
         """`function(self, *args, **kwargs)`."""
@@ -277,25 +278,21 @@ def name_columns(call: Call) -> Call:
             return tuple(map(named, value))
         return value
 
-    for option in (True, False):  # which of the strings are columns shows in what Polars makes of them
-        args = tuple(map(named, call.args))
-        options = tuple((k, named(v) if option else v) for k, v in call.options)
-        candidates = [Call(call.fn, args, options), Call(call.fn, call.args, options)]
-        for i in range(len(call.args)):
-            candidates.append(Call(call.fn, (*call.args[:i], args[i], *call.args[i + 1 :]), call.options))
-        for k, (name, value) in enumerate(call.options):
-            one = (*call.options[:k], (name, named(value)), *call.options[k + 1 :])
-            candidates += [Call(call.fn, call.args, one), Call(call.fn, args, one)]
-        for candidate in candidates:
-            if _equal(candidate, polars):
-                return candidate
+    # Which of the strings are columns shows in what Polars makes of them: one argument after the other.
+    for i, value in enumerate(call.args):
+        candidate = Call(call.fn, (*call.args[:i], named(value), *call.args[i + 1 :]), call.options)
+        call = candidate if candidate is not call and _equal(candidate, polars) else call
+    for i, (name, value) in enumerate(call.options):
+        options = (*call.options[:i], (name, named(value)), *call.options[i + 1 :])
+        candidate = Call(call.fn, call.args, options)
+        call = candidate if candidate is not call and _equal(candidate, polars) else call
     return call
 
 
 def _equal(call: Call, polars: pl.Expr) -> bool:
     try:
         return call.polars.meta.eq(polars)
-    except (TypeError, ValueError, pl.exceptions.PolarsError):
+    except (TypeError, ValueError, AttributeError, pl.exceptions.PolarsError):
         return False  # an argument that must be a text
 
 
@@ -355,7 +352,7 @@ def substitute(e: Expr, by: dict[str, Expr]) -> Expr:
         if isinstance(x, Col):
             return by.get(x.ref, x)
         if id(x) not in done:
-            done[id(x)] = Node.map(x, go)
+            done[id(x)] = Node.map(x, go)  # type: ignore[assignment] - of the same class
         return done[id(x)]
 
     return go(e)

@@ -52,7 +52,7 @@ def intern_key(value: Any) -> Any:
     if isinstance(value, Node):
         return id(value)  # by identity: an expression's == builds an expression
     if isinstance(value, float):
-        return (float, value.hex())
+        return (type(value), value.hex())  # NumPy's is a float too, but a literal of another type in Polars
     if isinstance(value, (datetime, time)):
         return (type(value), value.isoformat(), value.fold, str(value.tzinfo))  # == ignores the zone
     if isinstance(value, Decimal):

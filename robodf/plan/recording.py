@@ -112,6 +112,7 @@ def recorded(name: str) -> Any:
         made = function(name, *args, **options)
         return _method(name, made, args, options)
 
+    call.__name__ = call.__qualname__ = name  # Polars has `date_` for `date`
     call.__module__ = "robodf.plan.functions"  # where pickle finds it
     return call
 

@@ -203,7 +203,7 @@ def _plain(value: Any) -> Any:
 
 def constant(value: Any) -> Any:
     """The constant as a Python value; Refused where it is none."""
-    if isinstance(value, (np.float64, np.int64, np.bool_)):
+    if isinstance(value, np.generic) and type(value) in CONSTANTS:
         value = value.item()
     if type(value) not in CONSTANTS:
         raise Refused(f"it uses a {type(value).__name__}")
@@ -235,14 +235,9 @@ def _agreeing(fn: str, symbol: str, left: Any, right: Any, tracer: Tracer) -> tu
         if kinds != ["int", "int"]:
             tracer.doubts(why)
             return left, right
-    elif kinds == ["str", "str"] and fn == "__add__":
+    elif (fn == "__add__" and kinds == ["str", "str"]) or _times(kinds, fn):
         return left, right
-    elif fn in ("__add__", "__sub__") and _times(kinds, fn):
-        return left, right
-    elif not set(kinds) <= {"int", "float"} or fn == "__pow__":
-        tracer.doubts(why)
-        return left, right
-    elif "float" in kinds and fn in ("__floordiv__", "__mod__"):
+    elif not set(kinds) <= {"int", "float"} or fn == "__pow__" or _rounds_otherwise(fn, kinds):
         tracer.doubts(why)
         return left, right
     for side in (left, right):
@@ -252,9 +247,15 @@ def _agreeing(fn: str, symbol: str, left: Any, right: Any, tracer: Tracer) -> tu
 
 
 def _times(kinds: list[str], fn: str) -> bool:
-    if kinds in (["datetime", "duration"], ["duration", "duration"]):
+    """Sums and differences of times that Python has too; with a time zone it goes by the clock, Polars does not."""
+    if fn in ("__add__", "__sub__") and kinds in (["datetime", "duration"], ["duration", "duration"]):
         return True
     return fn == "__sub__" and kinds in (["datetime", "datetime"], ["date", "date"])
+
+
+def _rounds_otherwise(fn: str, kinds: list[str]) -> bool:
+    """1.0 // 0.1 is 9.0 in Python and 10.0 in Polars."""
+    return fn in ("__floordiv__", "__mod__") and "float" in kinds
 
 
 def _kind(side: Any) -> str:
@@ -271,7 +272,14 @@ def _kind(side: Any) -> str:
         return "float"
     if isinstance(dtype, pl.Datetime):
         return "datetime" if dtype.time_zone is None else f"datetime of {dtype.time_zone}"
-    names = {pl.Boolean: "bool", pl.String: "str", pl.Binary: "bytes", pl.Date: "date", pl.Time: "time", pl.Duration: "duration"}
+    names = {
+        pl.Boolean: "bool",
+        pl.String: "str",
+        pl.Binary: "bytes",
+        pl.Date: "date",
+        pl.Time: "time",
+        pl.Duration: "duration",
+    }
     return next((name for kind, name in names.items() if dtype == kind), str(dtype))
 
 
@@ -310,7 +318,7 @@ def _ordered(fn: str, left: Value, right: Any) -> Value:
     made = _native(fn, left, right, tracer)
     larger = left if fn in ("__gt__", "__ge__") else right
     if isinstance(larger, Value) and larger.dtype.is_float():
-        return made & larger._make("is_not_nan", larger.expr)
+        return _arithmetic("__and__", "&", made, larger._make("is_not_nan", larger.expr))
     return made
 
 
@@ -333,7 +341,7 @@ def _comparable(left: Value, right: Any, fn: str, tracer: Tracer) -> tuple[Value
         if len(kinds) > 1:
             tracer.doubts("comparing integers and floats is not the same in Python and Polars")
     elif numbers:
-        return _against_number(left, right, tracer)
+        return _against_number(left, right, tracer)  # type: ignore[arg-type] - of these kinds
     return left, right
 
 

@@ -25,7 +25,7 @@ def underlined(text: str, span: Span, message: str) -> SQLError:
     number = text.count("\n", 0, start) + 1
     where = user_line()
     at = f"\n  at {where}" if where else ""
-    return SQLError(f"{message} (line {number} of the query)\n  {line}\n  {before}{carets}\n{message}{at}")
+    return SQLError(f"line {number} of the query:\n  {line}\n  {before}{carets}\n{message}{at}")
 
 
 def _width(character: str) -> int:
@@ -34,9 +34,9 @@ def _width(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def span_of(node: exp.Expression) -> Span:
+def span_of(node: exp.Expr) -> Span:
     """Where the node stands in the query; a node without places of its own has that of what it is part of."""
-    found: exp.Expression | None = node
+    found: exp.Expr | None = node
     while found is not None:
         starts = [n.meta for n in found.walk() if "start" in n.meta and "end" in n.meta]
         if starts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -9,8 +10,7 @@ from typing import Any
 import polars as pl
 from sqlglot import exp
 
-from robodf.errors import RobodfError
-from robodf.plan.expr import Call, Col, Expr, Lit, substitute
+from robodf.plan.expr import Call, Col, Expr, Lit
 from robodf.sql import operators, patterns, types
 from robodf.sql.stage import Field, Stage
 
@@ -29,7 +29,7 @@ def handles(*kinds: type, args: str = "this expression") -> Callable[[Handler], 
     return register
 
 
-def compile_expr(stage: Stage, node: exp.Expression) -> Expr:
+def compile_expr(stage: Stage, node: exp.Expr) -> Expr:
     """The expression of `node` over the plan of `stage`; SQLError, with the place, where there is none."""
     if id(node) in stage.memo:
         return stage.memo[id(node)]
@@ -50,16 +50,16 @@ def compile_expr(stage: Stage, node: exp.Expression) -> Expr:
     return made
 
 
-def compile_predicate(stage: Stage, node: exp.Expression) -> Expr:
+def compile_predicate(stage: Stage, node: exp.Expr) -> Expr:
     """A condition."""
     return operators.as_condition(stage, node, compile_expr(stage, node))
 
 
-def _described(node: exp.Expression) -> str:
+def _described(node: exp.Expr) -> str:
     return f"{type(node).__name__}" if not isinstance(node, exp.Query) else "a query"
 
 
-def _computed_below(stage: Stage, node: exp.Expression) -> Expr | None:
+def _computed_below(stage: Stage, node: exp.Expr) -> Expr | None:
     """After GROUP BY: the column that holds this expression already, where it is a key."""
     if stage.below is None or isinstance(node, (exp.Literal, exp.Boolean, exp.Null)) or not is_plain(node):
         return None
@@ -70,7 +70,7 @@ def _computed_below(stage: Stage, node: exp.Expression) -> Expr | None:
     return Col(found[1]) if found else None
 
 
-def is_plain(node: exp.Expression) -> bool:
+def is_plain(node: exp.Expr) -> bool:
     """True where the node holds no aggregate, window or subquery."""
     from robodf.sql.aggregates import is_aggregate
 
@@ -87,15 +87,17 @@ def _column(stage: Stage, node: exp.Column) -> Expr:
 
 @handles(exp.Dot)
 def _dot(stage: Stage, node: exp.Dot) -> Expr:
-    parts = list(node.parts)
-    if all(isinstance(p, exp.Identifier) for p in parts):
-        return reference(stage, parts, node)  # type: ignore[arg-type]
+    base = node.this
+    while isinstance(base, exp.Dot):
+        base = base.this
+    if isinstance(base, exp.Column):
+        return reference(stage, list(node.parts), node)  # type: ignore[arg-type]
     if not isinstance(node.expression, exp.Identifier):
         raise stage.query.fail(node.expression, "this is not supported after a dot")
     return _field(stage, compile_expr(stage, node.this), node.expression, node.expression.name)
 
 
-def reference(stage: Stage, parts: list[exp.Identifier], node: exp.Expression) -> Expr:
+def reference(stage: Stage, parts: list[exp.Identifier], node: exp.Expr) -> Expr:
     """A column by its dotted name, an alias of the SELECT list, or what a struct column holds."""
     if any(isinstance(p, exp.Star) for p in parts):
         raise stage.query.fail(node, "* stands alone in the SELECT list or in count(*)")
@@ -120,7 +122,9 @@ def _grouped(stage: Stage, parts: list[exp.Identifier]) -> tuple[Field, list[str
         name = ".".join(p.name for p in parts)
         if name.lower() in stage.aliases:
             return None
-        raise stage.query.fail(parts[-1], f"{name!r} is neither in GROUP BY nor inside of an aggregate such as any_value()")
+        raise stage.query.fail(
+            parts[-1], f"{name!r} is neither in GROUP BY nor inside of an aggregate such as any_value()"
+        )
     return Field(None, found[0].name, key[1]), found[1]
 
 
@@ -131,6 +135,10 @@ def _alias(stage: Stage, parts: list[exp.Identifier]) -> Expr:
         if outer is not None and outer.find(parts) is not None:
             raise stage.query.fail(parts[-1], "a column of the query around it is supported in EXISTS and IN "
                                    "subqueries, as inner = outer in their WHERE: write a join instead")  # fmt: skip
+        from robodf.sql.functions import NEVER, never
+
+        if name in NEVER:
+            raise never(stage, parts[0], name)
         raise (stage.below or stage).unknown(parts)
     stage.open_aliases.append(name)
     try:
@@ -142,7 +150,7 @@ def _alias(stage: Stage, parts: list[exp.Identifier]) -> Expr:
     return e
 
 
-def _field(stage: Stage, e: Expr, node: exp.Expression, name: str) -> Expr:
+def _field(stage: Stage, e: Expr, node: exp.Expr, name: str) -> Expr:
     dtype = stage.dtype(e)
     if not isinstance(dtype, pl.Struct):
         raise stage.query.fail(node, f"{name!r} is read from a value of type {dtype}; only structs have fields")
@@ -320,7 +328,30 @@ def _if(stage: Stage, node: exp.If) -> Expr:
 
 @handles(exp.Cast, exp.TryCast, args="this to safe")
 def _cast(stage: Stage, node: exp.Cast) -> Expr:
-    e, want = compile_expr(stage, node.this), types.type_of(stage.query, node.to)
+    typed = _typed_literal(stage, node)
+    if typed is not None:
+        return typed
+    return _cast_to(stage, node, compile_expr(stage, node.this), types.type_of(stage.query, node.to))
+
+
+def _typed_literal(stage: Stage, node: exp.Cast) -> Expr | None:
+    """`DATE '2024-01-01'::VARCHAR`: the parser puts the cast inside of the typed literal, DuckDB around it."""
+    casts = [node]
+    while isinstance(casts[-1].this, exp.Cast):
+        casts.append(casts[-1].this)
+    literal = casts[-1].this
+    if len(casts) == 1 or not isinstance(literal, exp.Literal) or not literal.is_string:
+        return None
+    word = re.search(r"(\w+)\s*$", stage.query.text[: literal.meta.get("start", 0)])
+    if word is None or not types.names_type(word.group(1)):
+        return None
+    e = compile_expr(stage, literal)
+    for one in (casts[0], *reversed(casts[1:])):
+        e = _cast_to(stage, one, e, types.type_of(stage.query, one.to))
+    return e
+
+
+def _cast_to(stage: Stage, node: exp.Cast, e: Expr, want: pl.DataType) -> Expr:
     have, strict = stage.dtype(e), not isinstance(node, exp.TryCast)
     made = types.cast(e, have, want, strict)
     if made is None and isinstance(e, Lit) and isinstance(e.value, str):
@@ -387,7 +418,7 @@ def _call(stage: Stage, node: exp.Anonymous) -> Expr:
 
 
 @handles(exp.Filter)
-def _aggregate(stage: Stage, node: exp.Expression) -> Expr:
+def _aggregate(stage: Stage, node: exp.Expr) -> Expr:
     from robodf.sql.aggregates import aggregate, is_aggregate
 
     if not is_aggregate(node):
@@ -405,13 +436,3 @@ def _window(stage: Stage, node: exp.Window) -> Expr:
     if stage.clause not in ("SELECT", "QUALIFY", "ORDER BY"):
         raise stage.query.fail(node, f"a window function cannot stand in {stage.clause}: use QUALIFY")
     return window(stage, node)
-
-
-def call_error(stage: Stage, node: exp.Expression, error: RobodfError) -> RobodfError:
-    """An error of a reader or a kernel, at the place of the call."""
-    return stage.query.fail(node, str(error).split("\n")[0])
-
-
-def over_input(e: Expr, by: dict[str, Expr]) -> Expr:
-    """`e` with columns replaced by what they stand for."""
-    return substitute(e, by)

@@ -32,11 +32,19 @@ def is_null(e: Expr) -> Expr:
     return Call("is_null", (e,))
 
 
+_OPPOSITE = {"__eq__": "__ne__", "__lt__": "__ge__", "__gt__": "__le__", "is_null": "is_not_null",
+             "eq_missing": "ne_missing"}  # fmt: skip
+_OPPOSITE |= {b: a for a, b in _OPPOSITE.items()}
+
+
 def negated(e: Expr) -> Expr:
+    """NOT; of a comparison the opposite one, which sources understand (NaN is ordered, so they are opposites)."""
+    if isinstance(e, Call) and e.fn in _OPPOSITE:
+        return Call(_OPPOSITE[e.fn], e.args)
     return Call("__invert__", (e,))
 
 
-def as_condition(stage: Stage, node: exp.Expression, e: Expr) -> Expr:
+def as_condition(stage: Stage, node: exp.Expr, e: Expr) -> Expr:
     """A boolean: a number is true unless it is 0."""
     dtype = stage.dtype(e)
     if dtype == pl.Boolean:
@@ -48,7 +56,7 @@ def as_condition(stage: Stage, node: exp.Expression, e: Expr) -> Expr:
     raise stage.query.fail(node, f"this is a condition, but it is of type {dtype}")
 
 
-def as_text(stage: Stage, node: exp.Expression, e: Expr) -> Expr:
+def as_text(stage: Stage, node: exp.Expr, e: Expr) -> Expr:
     dtype = stage.dtype(e)
     if dtype == pl.String:
         return e
@@ -68,12 +76,12 @@ def widened(stage: Stage, e: Expr) -> Expr:
     return cast(e, pl.Int128 if dtype == pl.UInt64 else pl.Int64)
 
 
-def like_other(stage: Stage, node: exp.Expression, a: Expr, b: Expr) -> tuple[Expr, Expr]:
+def like_other(stage: Stage, node: exp.Expr, a: Expr, b: Expr) -> tuple[Expr, Expr]:
     """A text constant as a constant of the other side's type: '2024-01-01' against a time, '5' against a number."""
     return _as(stage, node, a, b), _as(stage, node, b, a)
 
 
-def _as(stage: Stage, node: exp.Expression, e: Expr, other: Expr) -> Expr:
+def _as(stage: Stage, node: exp.Expr, e: Expr, other: Expr) -> Expr:
     want = stage.dtype(other)
     if not isinstance(e, Lit) or not isinstance(e.value, str) or types.kind(want) in ("text", "null"):
         return e
@@ -85,7 +93,7 @@ def _as(stage: Stage, node: exp.Expression, e: Expr, other: Expr) -> Expr:
     return made
 
 
-def compared(stage: Stage, node: exp.Expression, fn: str, a: Expr, b: Expr) -> Expr:
+def compared(stage: Stage, node: exp.Expr, fn: str, a: Expr, b: Expr) -> Expr:
     """`a fn b`, with text constants read as the type of the other side."""
     a, b = like_other(stage, node, a, b)
     ta, tb = stage.dtype(a), stage.dtype(b)
@@ -113,7 +121,7 @@ def _utc(e: Expr, dtype: pl.Datetime) -> Expr:
     return Call("dt.replace_time_zone", (e, "UTC"))
 
 
-def is_in(stage: Stage, node: exp.Expression, e: Expr, values: list[Expr]) -> Expr:
+def is_in(stage: Stage, node: exp.Expr, e: Expr, values: list[Expr]) -> Expr:
     """`e IN (values)`: null where nothing matches and a value, or `e`, is null."""
     nulls = [v for v in values if isinstance(v, Lit) and v.value is None]
     rest = [_as(stage, node, v, e) for v in values if not any(v is n for n in nulls)]
@@ -121,7 +129,7 @@ def is_in(stage: Stage, node: exp.Expression, e: Expr, values: list[Expr]) -> Ex
         parts = [compared(stage, node, "__eq__", e, v) for v in rest]
     else:
         _ = [compared(stage, node, "__eq__", e, v) for v in rest]  # says what cannot be compared
-        parts = [Call("is_in", (e, tuple(v.value for v in rest)))]  # type: ignore[attr-defined]
+        parts: list[Expr] = [Call("is_in", (e, tuple(v.value for v in rest)))]  # type: ignore[attr-defined]
         dtype = stage.dtype(e)
         if dtype.is_integer() != isinstance(rest[0].value, int) or dtype.is_temporal():  # type: ignore[attr-defined]
             parts = [compared(stage, node, "__eq__", e, v) for v in rest]
@@ -154,7 +162,7 @@ def arithmetic(stage: Stage, node: exp.Binary, sign: str) -> Expr:
     return computed(stage, node, sign, a, b)
 
 
-def computed(stage: Stage, node: exp.Expression, sign: str, a: Expr, b: Expr) -> Expr:
+def computed(stage: Stage, node: exp.Expr, sign: str, a: Expr, b: Expr) -> Expr:
     ta, tb = stage.dtype(a), stage.dtype(b)
     if pl.Null in (ta, tb):
         other = tb if ta == pl.Null else ta
@@ -212,7 +220,7 @@ def _remainder(a: Expr, b: Expr) -> Expr:
     return when(both(Call("__ne__", (rest, Lit(0))), _signs_differ(a, b)), Call("__sub__", (rest, b)), rest)
 
 
-def _time_arithmetic(stage: Stage, node: exp.Expression, sign: str, a: Expr, b: Expr) -> Expr:
+def _time_arithmetic(stage: Stage, node: exp.Expr, sign: str, a: Expr, b: Expr) -> Expr:
     ta, tb = stage.dtype(a), stage.dtype(b)
     if sign == "-" and ta == tb == pl.Date:
         return Call("dt.total_days", (Call("__sub__", (a, b)),))
@@ -233,7 +241,7 @@ def _time_arithmetic(stage: Stage, node: exp.Expression, sign: str, a: Expr, b: 
     return Call(fn, (a, b))
 
 
-def element(stage: Stage, node: exp.Expression, e: Expr, index: Expr) -> Expr:
+def element(stage: Stage, node: exp.Expr, e: Expr, index: Expr) -> Expr:
     """`l[i]`, from 1, from the end where negative, null outside; of a text the character."""
     dtype = stage.dtype(e)
     if not stage.dtype(index).is_integer():

@@ -24,7 +24,9 @@ class _Parser(DuckDB.Parser):  # type: ignore[name-defined,misc]
 
     FUNCTIONS = {}
     FUNCTION_PARSERS = {
-        name: parser for name, parser in DuckDB.Parser.FUNCTION_PARSERS.items() if name in ("CAST", "TRY_CAST", "EXTRACT")
+        name: parser
+        for name, parser in DuckDB.Parser.FUNCTION_PARSERS.items()
+        if name in ("CAST", "TRY_CAST", "EXTRACT")
     }
     NO_PAREN_FUNCTIONS = {}
 
@@ -39,7 +41,7 @@ class RobodfDialect(DuckDB):
     Parser = _Parser
 
 
-def parse(text: str) -> tuple[exp.Expression, bool]:
+def parse(text: str) -> tuple[exp.Expr, bool]:
     """The one query in `text`, and whether EXPLAIN stands before it. Places in the tree are places in `text`."""
     if not isinstance(text, str):
         raise SQLError(f"rd.sql takes the text of a query, not {type(text).__name__}")
@@ -54,8 +56,8 @@ def parse(text: str) -> tuple[exp.Expression, bool]:
         raise _parse_error(text, error) from None
     except RecursionError:
         raise SQLError("the query is nested too deeply: name parts of it WITH ... AS (...)") from None
-    except SqlglotError as error:
-        raise underlined(text, _unclosed(text), f"the text cannot be read: {str(error).splitlines()[0]}") from None
+    except SqlglotError:
+        raise underlined(text, _unclosed(text), "the query cannot be read: a quote is not closed") from None
     if not statements:
         raise SQLError("rd.sql got an empty query")
     if len(statements) > 1:

@@ -11,7 +11,7 @@ from robodf.plan.expr import Call, Expr, Lit
 from robodf.sql.stage import Stage
 
 
-def matches(stage: Stage, node: exp.Expression, e: Expr, pattern: Expr) -> Expr:
+def matches(stage: Stage, node: exp.Expr, e: Expr, pattern: Expr) -> Expr:
     """`e LIKE pattern` and its kin; the pattern is a constant."""
     if isinstance(pattern, Lit) and pattern.value is None:
         return Lit(None, pl.Boolean())
@@ -33,19 +33,19 @@ def matches(stage: Stage, node: exp.Expression, e: Expr, pattern: Expr) -> Expr:
     return contains(stage, node, e, text)
 
 
-def contains(stage: Stage, node: exp.Expression, e: Expr, pattern: str) -> Expr:
+def contains(stage: Stage, node: exp.Expr, e: Expr, pattern: str) -> Expr:
     """True where the regular expression matches somewhere."""
     checked(stage, node, pattern)
     return Call("str.contains", (e, pattern))
 
 
-def checked(stage: Stage, node: exp.Expression, pattern: str) -> str:
+def checked(stage: Stage, node: exp.Expr, pattern: str) -> str:
     """The pattern, or SQLError where it is none."""
     try:
         pl.select(pl.lit("").str.contains(pattern))
     except pl.exceptions.PolarsError as error:
-        said = " ".join(line.strip() for line in str(error).splitlines()[-2:])
-        raise stage.query.fail(node, f"{pattern!r} is no regular expression: {said}") from None
+        said = next((line for line in str(error).splitlines() if line.startswith("error:")), "it cannot be read")
+        raise stage.query.fail(node, f"{pattern!r} is no regular expression: {said.removeprefix('error: ')}") from None
     return pattern
 
 

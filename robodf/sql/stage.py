@@ -36,17 +36,17 @@ class Query:
     text: str
     tables: Tables
 
-    def fail(self, node: exp.Expression, message: str) -> SQLError:
+    def fail(self, node: exp.Expr, message: str) -> SQLError:
         """The error, with the place of `node` underlined."""
         return underlined(self.text, span_of(node), message)
 
-    def check_args(self, node: exp.Expression, handled: Iterable[str]) -> None:
+    def check_args(self, node: exp.Expr, handled: Iterable[str]) -> None:
         """What the tree says and nobody reads would be ignored in silence: it is an error."""
         known = set(handled)
         for name, value in node.args.items():
             if value is None or value is False or value == [] or name in known:
                 continue
-            at = value if isinstance(value, exp.Expression) else node
+            at = value if isinstance(value, exp.Expr) else node
             raise self.fail(at, f"{name.strip('_').replace('_', ' ').upper()} is not supported here")
 
 
@@ -67,13 +67,14 @@ class Stage:
     plan: Plan
     fields: list[Field]
     clause: str = "SELECT"
-    aliases: dict[str, exp.Expression] = field(default_factory=dict)
+    aliases: dict[str, exp.Expr] = field(default_factory=dict)
     windows: dict[str, exp.Window] = field(default_factory=dict)
     below: Stage | None = None  # after GROUP BY: the stage before it
     known: dict[int, tuple[Expr, str]] = field(default_factory=dict)  # by identity: what GROUP BY computed, its column
     memo: dict[int, Expr] = field(default_factory=dict)
     open_aliases: list[str] = field(default_factory=list)
-    unnested: exp.Expression | None = None
+    unnested: exp.Expr | None = None
+    at: exp.Expr = field(default_factory=exp.Null)  # the call that is being compiled
     _probe: tuple[Plan, pl.LazyFrame] | None = None
 
     # -- the plan -----------------------------------------------------------------------------------------------

@@ -37,9 +37,14 @@ def type_of(query: Query, node: exp.DataType) -> pl.DataType:
         sizes = [int(p.this.name) for p in inner] or [18, 3]
         return pl.Decimal(sizes[0], sizes[1] if len(sizes) > 1 else 0)
     if name not in _TYPES:
-        raise query.fail(node, f"the type {name} is not supported")
+        raise query.fail(node, f"the type {node.sql()} is not supported")
     found = _TYPES[name]
     return found if isinstance(found, pl.DataType) else found()
+
+
+def names_type(word: str) -> bool:
+    """True of a word that may stand before a text to type it, as in DATE '2024-01-01'."""
+    return word.upper() in _TYPES
 
 
 def is_text(dtype: pl.DataType) -> bool:
@@ -60,13 +65,17 @@ def kind(dtype: pl.DataType) -> str:
 
 
 def cast(e: Expr, have: pl.DataType, want: pl.DataType, strict: bool = True) -> Expr | None:
-    """`e` as `want` by DuckDB's rules; None where there is no such cast. With strict=False what does not fit is null."""
+    """`e` as `want` by DuckDB's rules; None where there is no such cast. Unless `strict`, what does not fit is null."""
     if have == want:
         return e
     plain = Call("cast", (e, want), (("strict", strict),))
     if have == pl.Null:
         return Lit(None, want)
-    if isinstance(e, Lit) and isinstance(e.value, str) and (want.is_temporal() or want == pl.Boolean or want.is_numeric()):
+    if (
+        isinstance(e, Lit)
+        and isinstance(e.value, str)
+        and (want.is_temporal() or want == pl.Boolean or want.is_numeric())
+    ):
         return constant(e.value, want) if strict else constant(e.value, want) or Lit(None, want)
     if want == pl.Boolean:
         if have.is_numeric():
@@ -76,6 +85,8 @@ def cast(e: Expr, have: pl.DataType, want: pl.DataType, strict: bool = True) -> 
         return Call("cast", (Call("round", (e,)), want), (("strict", strict),))
     if is_text(have):
         return _from_text(Call("cast", (e, pl.String())) if have != pl.String else e, want, strict)
+    if have.is_float() and want == pl.String:
+        return Call("pl.when", (Call("is_nan", (e,)), Lit("nan"), plain))
     if have.is_temporal() or want.is_temporal():
         return _temporal(e, have, want, plain)
     return plain
@@ -156,7 +167,9 @@ def _datetime(text: str, want: pl.DataType) -> Lit | None:
     aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=dt.timezone.utc)
     if finer and want.time_unit == "ns":  # Python's times end at microseconds
         since = aware - dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
-        nanoseconds = (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000 + int(rest[6:9].ljust(3, "0"))
+        nanoseconds = (
+            (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000 + int(rest[6:9].ljust(3, "0"))
+        )
         value = pl.Series([nanoseconds]).cast(pl.Datetime("ns", want.time_zone))
         return Lit(value.cast(pl.Int64).item(), want)
     if want.time_zone is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -80,7 +81,7 @@ def test_explain(recordings, capsys):
         ("info", __file__),
         ("sql", "SELECT * FROM nothing_of_this_name"),
         ("sql", "SELEC 1"),
-        ("explain", "SELECT"),
+        ("explain", "SELECT count(* FROM t"),
         ("demo", "--out", "/dev/null/x"),
     ],
 )
@@ -96,6 +97,19 @@ def test_wrong_command():
     done = run("dem")
     assert done.returncode == 2
     assert "invalid choice" in done.stderr
+
+
+def test_the_next_line_names_the_command_as_it_was_typed(tmp_path):
+    done = run("demo", cwd=tmp_path)
+    assert f"     {sys.executable} -m robodf demo PATH/TO/YOUR/LOGS" in done.stdout
+    script = Path(sys.executable).with_name("robodf")
+    if not script.exists():
+        pytest.skip("robodf is not installed as a command here")
+    for path, typed in (("/usr/bin:/bin", str(script)), (f"{script.parent}:/usr/bin:/bin", "robodf")):
+        done = subprocess.run(
+            [script, "demo"], capture_output=True, text=True, cwd=tmp_path, env={"PATH": path}, timeout=120
+        )
+        assert f"     {typed} demo PATH/TO/YOUR/LOGS" in done.stdout
 
 
 def test_interrupt(monkeypatch):

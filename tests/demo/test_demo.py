@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from datetime import datetime
 from pathlib import Path
 
@@ -27,9 +28,10 @@ REAL = [
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A working directory of one's own."""
+    """A working directory of one's own; no progress bar, which a slow machine would show."""
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    with rd.config(progress=False):
+        yield tmp_path
 
 
 def printed(capsys) -> str:
@@ -91,7 +93,7 @@ def test_demo_reads_what_the_plan_said(here, capsys):
 def test_demo_shows_the_code_that_it_runs(here, capsys):
     main(["demo"])
     code = printed(capsys).split("as you would type it")[1].split("Nothing has run")[0]
-    names = {"rd": rd, "datetime": datetime}
+    names: dict = {}
     exec("\n".join(line.removeprefix("     ") for line in code.splitlines() if line.startswith("     ")), names)
     shown = names["result"].collect()
     assert shown.equals(pl.read_parquet("robodf-demo/captions.parquet"))
@@ -120,7 +122,7 @@ def test_own_logs_shows_the_code_that_it_runs(here, capsys):
     write_recordings("logs", recordings=1, seconds=8)
     main(["demo", "logs"])
     code = printed(capsys).split("as you would type it")[1].split("/imu is the topic")[0]
-    names = {"rd": rd, "datetime": datetime}
+    names: dict = {}
     exec("\n".join(line.removeprefix("     ") for line in code.splitlines() if line.startswith("     ")), names)
     assert names["unique"].collect().equals(pl.read_parquet("robodf-demo/imu.parquet"))
 
@@ -131,8 +133,39 @@ def test_truncated_log_says_what_was_lost(here, capsys):
     made.logs[0].write_bytes(whole[: len(whole) // 2])
     assert main(["demo", "logs"]) == 0
     out = printed(capsys)
-    assert "Skipped, with the reason" in out
+    assert out.count("Skipped, with the reason") == 1
     assert "the same rows" in out
+
+
+def test_damaged_chunk_is_said_after_the_run(here, capsys):
+    made = write_recordings("logs", recordings=1, seconds=8)
+    damaged = bytearray(made.logs[0].read_bytes())
+    half = len(damaged) // 2
+    damaged[half : half + 40] = bytes(40)
+    made.logs[0].write_bytes(damaged)
+    assert main(["demo", "logs"]) == 0
+    out = printed(capsys)
+    assert "Skipped, with the reason" in out.split("Run it")[1]
+    assert "the same rows" in out
+
+
+def test_middle_is_taken_where_messages_are(here, capsys):
+    write_recordings("logs", recordings=2, seconds=8)  # the middle of both is between them
+    main(["demo", "logs"])
+    rows = figures(printed(capsys), "log_time")
+    assert rows == [3200, 800]
+
+
+def test_bytes_are_left_out_where_there_is_more(here, capsys):
+    text = "string name\nuint8[] data\n"
+    with McapWriter("camera.mcap") as writer:
+        channel = writer.add_channel("/camera", "cdr", writer.add_schema("a/msg/B", "ros2msg", text.encode()))
+        for i in range(4):
+            payload = b"\0\1\0\0" + (2).to_bytes(4, "little") + b"a\0" + b"\0\0" + (3).to_bytes(4, "little") + b"xyz"
+            writer.write(channel, log_time=i * 10**9, data=payload)
+    assert main(["demo", "camera.mcap"]) == 0
+    assert "data" not in pl.read_parquet("robodf-demo/camera.parquet").columns
+    assert "Bytes are left out: data." in printed(capsys)
 
 
 @pytest.mark.parametrize("messages", [0, 1, 2])
@@ -162,3 +195,24 @@ def test_real_logs(here, capsys, path):
     assert main(["demo", str(path)]) == 0
     out = printed(capsys)
     assert "the same rows as in the file above." in out or "There are no messages" in out
+
+
+@pytest.mark.parametrize("arguments", [[], ["a 'folder'"]])
+def test_the_next_line_can_be_typed(here, capsys, arguments):
+    write_recordings("a 'folder'", recordings=1, seconds=8)
+    assert main(["demo", *arguments, "--out", "an 'out'"]) == 0
+    lines = [shlex.split(line) for line in printed(capsys).split("Next, type")[1].splitlines() if line]
+    for line in lines:
+        assert line[0] == "robodf"
+        if "PATH/TO/YOUR/LOGS" not in line:
+            assert main(line[1:]) == 0
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["logs"]])
+def test_other_rows_from_sql_are_a_failure(here, capsys, monkeypatch, arguments):
+    write_recordings("logs", recordings=1, seconds=8)
+    sql = rd.sql
+    monkeypatch.setattr(rd, "sql", lambda query, **tables: sql(query, **tables).slice(1))
+    assert main(["demo", *arguments]) == 1
+    assert "NOT the" in printed(capsys)

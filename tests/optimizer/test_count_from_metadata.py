@@ -63,7 +63,7 @@ def test_what_does_not_change_the_number_is_left_out(df, fires) -> None:
         lambda d: d.explode("l"),
         lambda d: d.group_by("k").len(),
         lambda d: d.join(d, on="k"),
-        lambda d: d.join_asof(d, on="k") if False else d.sample(2),
+        lambda d: d.sample(2),
         lambda d: d.map_batches(lambda b: b.head(1)),
         lambda d: d.select(rd.lit(1)),  # one row, not four
         lambda d: d.select(col("k").sum()),

@@ -76,11 +76,14 @@ def test_to_the_right_of_an_inner_join_under_its_own_name(df, other, fires) -> N
 def test_float_keys_go_to_one_side_alone(df, other) -> None:
     # 0.0 and -0.0 join, and a predicate can tell them apart. (Polars' own pushdown does not know: it loses a row.)
     frame = df.join(other, on="x").filter(1 / col("x") > 0)
-    assert tree(optimize(frame._plan, (push_filter,))) == dedent(f"""
+    assert (
+        tree(optimize(frame._plan, (push_filter,)))
+        == dedent(f"""
         Join inner on col("x") == col("x")
           Filter (1 / col("x")) > 0
             {IN_MEMORY}
           InMemory 4 rows, 3 columns""").strip()
+    )
     assert sorted(frame.collect()["y"].to_list()) == [10, 40]
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases
 """Every function of the allow-list against Polars: row by row it gives what it gives at once."""
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ t.dt.replace_time_zone('UTC'); t.dt.replace_time_zone('Europe/Berlin').dt.base_u
 t.dt.replace_time_zone('Europe/Berlin').dt.dst_offset(); t.dt.cast_time_unit('ms'); d.dt.combine(time(3)); t.dt.replace(year=2000)
 t.dt.offset_by('1mo'); d.dt.add_business_days(2, roll='forward'); t.dt.truncate('1h'); t.dt.round('1d'); t.dt.month_start()
 t.dt.month_end(); t.dt.strftime('%Y-%m'); t.dt.to_string('iso')
-"""  # fmt: skip # noqa: E501
+"""  # fmt: skip
 
 
 def when(*args) -> Expr:
@@ -129,7 +130,11 @@ def when(*args) -> Expr:
 
 NAMES = {
     **{name: Col(name) for name in DATA.columns},
-    **{"F": function, "pl": pl, "Lit": Lit, "time": time, "when": when},
+    "F": function,
+    "pl": pl,
+    "Lit": Lit,
+    "time": time,
+    "when": when,
 }
 
 
@@ -230,7 +235,7 @@ def test_those_that_cannot_raise_do_not_on_the_worst_values():
     s.str.to_integer(); s.str.to_date('%Y'); s.str.json_decode(pl.Int64); s.str.contains(z); s.str.slice(0, n); s.str.pad_start(n)
     s.str.extract(z); b.bin.get(1); l.list.get(0); l.list.item(); l.list.gather([3]); l.list.to_array(2); b.cast(pl.String, strict=False)
     t.dt.month_end(); t.dt.replace(day=30, month=2); t.dt.strftime('%Y'); s.str.decode('hex')""".replace("\n", "; ").split("; "),
-)  # fmt: skip # noqa: E501
+)  # fmt: skip
 def test_those_that_raise_are_not_movable(text):
     e = eval(text.strip(), {}, NAMES)
     assert e.rowwise
@@ -250,7 +255,7 @@ def test_those_that_raise_are_not_movable(text):
     i.backward_fill(); i.ewm_mean(com=1); i.search_sorted(1); i.upper_bound(); i.is_duplicated(); i.rle_id(); i.shuffle()
     i.has_nulls(); i.index_of(1); i.peak_max(); i.to_physical(); i.implode(); (i + n.max()) > 1; i.clip(n.min(), 5)
     i.fill_null(i.mean()); F('coalesce', 'i', n.first()); i.sum().over('s')""".replace("\n", "; ").split("; "),
-)  # fmt: skip # noqa: E501
+)  # fmt: skip
 def test_those_that_read_other_rows_are_not_in_the_list(text):
     e = eval(text.strip(), {}, NAMES)
     assert not e.rowwise

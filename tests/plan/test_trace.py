@@ -1,3 +1,4 @@
+# ruff: noqa: E501, SIM300, UP031, C416, E711, E712 - tables of cases
 """Which functions become expressions, and that those give what Python gives."""
 
 from __future__ import annotations
@@ -78,15 +79,15 @@ CONDITIONS = [
     lambda x: x["g"] * x["g"] + x["b"] > 2.0, lambda x: x["g"] / 3 > x["a"] / 7, lambda x: x["b"] - x["d"] < 0.0, lambda x: 1 / x["g"] > 0.2,
     lambda x: x["s"] == "a", lambda x: x["s"] != "a", lambda x: x["s"] < x["k"], lambda x: x["s"] >= "é", lambda x: x["s"] + x["k"] == "ab",
     lambda x: "a" + x["s"] == "aa", lambda x: x["s"] == x["k"], lambda x: x["y"] == b"a", lambda x: x["y"] < b"b",
-    lambda x: x["p"], lambda x: x["p"] & x["q"], lambda x: x["p"] | (x["a"] > 1), lambda x: x["p"] ^ x["q"], lambda x: x["p"] == True,  # noqa: E712
-    lambda x: (x["a"] > 1) & (x["s"] == "a") & (x["b"] < 0.7), lambda x: x["p"] == x["q"], lambda x: x["p"] != False,  # noqa: E712
+    lambda x: x["p"], lambda x: x["p"] & x["q"], lambda x: x["p"] | (x["a"] > 1), lambda x: x["p"] ^ x["q"], lambda x: x["p"] == True,
+    lambda x: (x["a"] > 1) & (x["s"] == "a") & (x["b"] < 0.7), lambda x: x["p"] == x["q"], lambda x: x["p"] != False,
     lambda x: x["t"] > T5, lambda x: x["t"] == x["h"], lambda x: x["t"] - x["h"] > M0,
     lambda x: x["t"] + x["m"] < x["h"], lambda x: x["t"] - M3 > x["h"], lambda x: x["m"] < M0,
     lambda x: x["z"] >= Z5, lambda x: x["e"] > E1, lambda x: x["o"] == O1,
     lambda x: x["e"] - E1 > D1, lambda x: x["m"] + x["m"] != M0,
     lambda x: x["r"]["x"] > 1, lambda x: x["r"]["n"]["i"] == 2, lambda x: x["l"][0] > 4, lambda x: x["l"][-1] == 3, lambda x: x["v"][1] < 0.5,
     lambda x: x["j"] > "low", lambda x: x["j"] == "never", lambda x: x["j"] != "mid", lambda x, n=1: x["a"] > n,
-]  # fmt: skip # noqa: E501
+]  # fmt: skip
 
 ROWS = [
     lambda x: {**x, "ok": x["a"] > 0}, lambda x: x, lambda x: {"n": x["a"] + 1, "one": 1, "text": "t", "none": None, "yes": True},
@@ -134,11 +135,11 @@ def test_rows_give_what_python_gives(number):
 @pytest.mark.parametrize(
     "fn",
     [
-        lambda x: x["a"] == None, lambda x: x["a"] != None, lambda x: x["s"] == "a", lambda x: x["s"] != "a", lambda x: x["a"] != 1,  # noqa: E711
+        lambda x: x["a"] == None, lambda x: x["a"] != None, lambda x: x["s"] == "a", lambda x: x["s"] != "a", lambda x: x["a"] != 1,
         lambda x: x["a"] == x["c"], lambda x: x["a"] != x["c"], lambda x: (x["s"] == "a") | (x["a"] == 1), lambda x: x["b"] == 0.5,
-        lambda x: (x["a"] != 1) & (x["s"] == x["k"]), lambda x: x["u"] == 255, lambda x: None == x["t"], lambda x: (x["a"] == 1) == (x["s"] == "a"),  # noqa: E711
+        lambda x: (x["a"] != 1) & (x["s"] == x["k"]), lambda x: x["u"] == 255, lambda x: None == x["t"], lambda x: (x["a"] == 1) == (x["s"] == "a"),
     ],
-)  # fmt: skip # noqa: E501
+)  # fmt: skip
 def test_equality_with_missing_values_is_that_of_python(fn):
     traced = trace(fn, SCHEMA)
     assert isinstance(traced, Traced), traced
@@ -234,7 +235,7 @@ def changes(x):
 def empty_cell():
     fn = lambda x: x["a"] > later  # noqa: E731
     if fn is None:
-        later = 1  # noqa: F841
+        later = 1
     return fn
 
 
@@ -263,7 +264,7 @@ UNTRACED = [
     (lambda x: x["a"].str.contains("a"), ""), (lambda x: x["a"].__class__, "__class__"), (lambda x: 1 / 0 > x["a"], "ZeroDivisionError"),
     (lambda x: x["b"] > float("nan"), "float"), (lambda x: (lambda y: y)(x)["a"] > 1, "function"), (lambda x: __import__("os"), "__import__"),
     (lambda x: x["a"].str(), ""), (lambda x: x["s"].str.contains, "neither"), (lambda x: x["a"] > x, ""), (lambda x: x["b"] > 2**60, "53"),
-]  # fmt: skip # noqa: E501
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("number", range(len(UNTRACED)))

@@ -14,9 +14,9 @@ import robodf as rd
 from robodf.io.source import Request, Source, Support
 from robodf.plan.base import lower_all
 from robodf.plan.comparison import as_comparison
+from robodf.plan.node import walk
 from robodf.plan.nodes.scan import Scan
 from robodf.plan.nodes.shared import Cached
-from robodf.plan.node import walk
 
 T0 = datetime(2026, 1, 1)
 NAN = float("nan")
@@ -33,8 +33,14 @@ TABLES: dict[str, pl.DataFrame] = {
             "t": [T0 + timedelta(seconds=n) for n in (0, 1, 1, 3, 5, 6, 9, 9)],
             "l": [[1, 2], [], None, [3], [None], [4, 4], [5], [6, 7, 8]],
             "p": [
-                {"u": 1, "v": "q"}, {"u": 2, "v": None}, None, {"u": None, "v": "r"},
-                {"u": 1, "v": "q"}, {"u": 5, "v": ""}, None, {"u": 2, "v": "q"},
+                {"u": 1, "v": "q"},
+                {"u": 2, "v": None},
+                None,
+                {"u": None, "v": "r"},
+                {"u": 1, "v": "q"},
+                {"u": 5, "v": ""},
+                None,
+                {"u": 2, "v": "q"},
             ],  # fmt: skip
         },
         schema_overrides={"i": pl.Int32, "t": pl.Datetime("ns")},
@@ -251,8 +257,9 @@ def predicate(d: Draw, s: State, depth: int = 2) -> tuple[str, Build]:
         return f"{name} {kind} {value!r}", made[kind]
     if how == 4:
         name, null = of(d, s.named("any")), d.chance(40)
-        return f"{name}.is_{'' if null else 'not_'}null", lambda m: (
-            m.col(name).is_null() if null else m.col(name).is_not_null()
+        return (
+            f"{name}.is_{'' if null else 'not_'}null",
+            lambda m: m.col(name).is_null() if null else m.col(name).is_not_null(),
         )
     if how == 5 and s.named("number"):
         name, closed = of(d, s.named("number")), d.pick(["both", "left", "right", "none"])
@@ -265,8 +272,9 @@ def predicate(d: Draw, s: State, depth: int = 2) -> tuple[str, Build]:
     if how == 7 and s.named("time"):
         name, value = of(d, s.named("time")), T0 + timedelta(seconds=d.integer(0, 9))
         late = d.chance(50)
-        return f"{name} {'>=' if late else '<'} {value}", lambda m: (
-            m.col(name) >= value if late else m.col(name) < value
+        return (
+            f"{name} {'>=' if late else '<'} {value}",
+            lambda m: m.col(name) >= value if late else m.col(name) < value,
         )
     if how == 8 and s.named("bool"):
         name = of(d, s.named("bool"))
@@ -386,7 +394,9 @@ ENGINE: list[str] = []
 def check(state: State) -> None:
     """The optimized plan, the plan as it was written, and Polars give the same."""
     said = "\n  ".join(state.steps)
-    wanted = state.lazy.collect(engine="in-memory")
+    wanted = _attempt(lambda: state.lazy.collect(engine="in-memory"))
+    if isinstance(wanted, BaseException):
+        return  # a cast that Polars finds impossible when it runs: there is nothing to compare with
     assert list(state.frame.schema.items()) == list(wanted.schema.items()), f"the plan's schema is wrong\n  {said}"
     as_written = _attempt(lambda: lower_all(state.frame._plan).collect(engine="streaming"))
     for n in walk(state.frame._plan):
@@ -400,7 +410,9 @@ def check(state: State) -> None:
         if wrong is not None and not _engine_is_wrong(state, wanted):
             raise AssertionError(f"{what}:\n{wrong}\n  {said}\n{explained}") from _cause(frame)
     if counted != wanted.height and not _engine_is_wrong(state, wanted):
-        raise AssertionError(f"count_rows() is {counted}, not {wanted.height}\n  {said}\n{explained}") from _cause(counted)
+        raise AssertionError(f"count_rows() is {counted}, not {wanted.height}\n  {said}\n{explained}") from _cause(
+            counted
+        )
 
 
 def _attempt(run: Callable[[], Any]) -> Any:

@@ -173,9 +173,7 @@ def unique(d: Draw, s: State) -> State:
     if d.chance(20):
         on = None
     if d.chance(30):
-        return s.then(
-            f"unique({on}, {keep})", s.frame.unique(on, keep=keep), s.lazy.unique(on, keep=keep), False
-        )
+        return s.then(f"unique({on}, {keep})", s.frame.unique(on, keep=keep), s.lazy.unique(on, keep=keep), False)
     return s.then(
         f"dedup({on}, {keep})", s.frame.dedup(on, keep=keep), s.lazy.unique(on, keep=keep, maintain_order=True)
     )
@@ -339,7 +337,9 @@ def fill_null(d: Draw, s: State) -> State:
     if not s.ordered:
         raise NotHere
     return s.then(
-        "fill_null(forward)", s.frame.fill_null(strategy="forward"), s.lazy.with_columns(pl.all().fill_null(strategy="forward"))
+        "fill_null(forward)",
+        s.frame.fill_null(strategy="forward"),
+        s.lazy.with_columns(pl.all().fill_null(strategy="forward")),
     )
 
 
@@ -389,13 +389,14 @@ def map_rows(d: Draw, s: State) -> State:
         )
     if how == 1:
         return s.then(
-            "map(lambda x: {'z': 1})", s.frame.map(lambda x: {"z": 1}), s.lazy.with_columns(z=pl.lit(1)).select("z")
+            "map(lambda x: {'z': 1})", s.frame.map(lambda x: {"z": 1}), s.lazy.with_columns(z=pl.lit(1, pl.Int64)).select("z")
         )
     return s.then(
         f"map({{'z': str({name})}})",
         s.frame.map(lambda x: {"z": str(x[name]), "w": x[name]}, schema={"z": pl.String, "w": pl.Int64}),
         s.lazy.select(
-            pl.col(name).cast(pl.Int64).cast(pl.String).fill_null("None").alias("z"), pl.col(name).cast(pl.Int64).alias("w")
+            pl.col(name).cast(pl.Int64).cast(pl.String).fill_null("None").alias("z"),
+            pl.col(name).cast(pl.Int64).alias("w"),
         ),
     )
 
@@ -467,7 +468,12 @@ def _joined(a: State, b: State, options: dict, ours: dict, theirs: dict, text: s
         lazy.collect_schema()
     except pl.exceptions.PolarsError as error:  # a suffix that is taken, types that cannot be compared
         raise NotHere from error
-    return a.then(f"join([{'; '.join(b.steps)}], {text}, {options})", a.frame.join(b.frame, **ours, **options), lazy, order is not None)
+    return a.then(
+        f"join([{'; '.join(b.steps)}], {text}, {options})",
+        a.frame.join(b.frame, **ours, **options),
+        lazy,
+        order is not None,
+    )
 
 
 def join_asof(d: Draw, a: State, b: State) -> State:

@@ -94,8 +94,26 @@ class Join(Plan):
         return left, right
 
     def push(self, predicate: Expr) -> Plan | None:
+        plan, rest = self.push_all([predicate])
+        return None if rest else plan
+
+    def push_all(self, predicates: list[Expr]) -> tuple[Plan, list[Expr]]:
+        left, right = self.left, self.right
+        rest = []
+        for predicate in predicates:
+            on_left, on_right = self._below(predicate)
+            if on_left is None and on_right is None:
+                rest.append(predicate)
+            left = left if on_left is None else Filter(left, on_left)
+            right = right if on_right is None else Filter(right, on_right)
+        if len(rest) == len(predicates):
+            return self, rest
+        return self.replace(left=left, right=right), rest
+
+    def _below(self, predicate: Expr) -> tuple[Expr | None, Expr | None]:
+        """The predicate stated over the left and over the right input, where either may apply it."""
         if not predicate.columns or any(name not in self.origin for name in predicate.columns):
-            return None
+            return None, None
         places = [self.origin[name] for name in predicate.columns]
         left = right = None
         if self.how in _FROM_LEFT and all(side == "left" for side, _ in places):
@@ -103,12 +121,7 @@ class Join(Plan):
             right = self._on_other_side(predicate)
         elif self.how in _FROM_RIGHT and all(side == "right" for side, _ in places):
             right = substitute(predicate, {name: Col(self.origin[name][1]) for name in predicate.columns})
-        if left is None and right is None:
-            return None
-        return self.replace(
-            left=self.left if left is None else Filter(self.left, left),
-            right=self.right if right is None else Filter(self.right, right),
-        )
+        return left, right
 
     def _on_other_side(self, predicate: Expr) -> Expr | None:
         """A predicate on left keys, stated for the right: rows that it drops there could match nothing."""

@@ -1,0 +1,133 @@
+"""What the names in FROM stand for: keyword tables, frames of the caller, files, table functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
+
+import polars as pl
+from sqlglot import exp
+
+from robodf.errors import SQLError
+from robodf.frame.frame import PipelineDataFrame
+from robodf.frame.making import as_frame
+from robodf.plan.base import Plan
+from robodf.plan.expr import Lit
+from robodf.sql.errors import missing
+from robodf.sql.stage import Query, Stage
+
+_LIBRARIES = {"pandas": ("DataFrame",), "pyarrow": ("Table", "RecordBatch")}
+
+
+def is_frame(value: Any) -> bool:
+    """True of what can be a table by being in a variable."""
+    if isinstance(value, (PipelineDataFrame, pl.DataFrame, pl.LazyFrame)):
+        return True
+    kind = type(value)
+    return kind.__name__ in _LIBRARIES.get(kind.__module__.split(".")[0], ())
+
+
+class Tables:
+    """Keyword tables first, then the frames in the variables of one Python frame: its locals, then its globals."""
+
+    def __init__(self, given: Mapping[str, Any], caller: FrameType | None):
+        self._given = dict(given)
+        self._scopes: list[Mapping[str, Any]] = [self._given]
+        if caller is not None:
+            self._scopes += [caller.f_locals, caller.f_globals]
+        self._made: dict[int, tuple[Any, Plan]] = {}
+
+    def find(self, name: str) -> Plan | None:
+        """The plan of a table, exactly by its name or else without regard to case."""
+        for scope in self._scopes:
+            wanted = [n for n in scope if n == name] or [n for n in scope if n.lower() == name.lower()]
+            values = [scope[n] for n in wanted if scope is self._given or is_frame(scope[n])]
+            if len(values) > 1:
+                raise SQLError(f"table {name!r} is ambiguous: {' and '.join(wanted)} differ in case only")
+            if values:
+                return self._plan(values[0])
+        return None
+
+    def _plan(self, value: Any) -> Plan:
+        if id(value) not in self._made:  # the same frame twice is the same node: it is read once
+            self._made[id(value)] = (value, as_frame(value)._plan)
+        return self._made[id(value)][1]
+
+    def names(self) -> list[str]:
+        """The tables that there are, and nothing else of the caller's variables."""
+        return [n for scope in self._scopes for n in scope if scope is self._given or is_frame(scope[n])]
+
+
+def named_table(query: Query, node: exp.Identifier, ctes: Mapping[str, Plan]) -> Plan:
+    """`FROM name`, `FROM 'file.parquet'`."""
+    name, start = node.name, node.meta.get("start", 0)
+    if query.text[start : start + 1] == "'":
+        return _read(name)
+    found = ctes.get(name.lower()) or query.tables.find(name)
+    if found is not None:
+        return found
+    if any(c in name for c in "/*.") or "://" in name:
+        return _read(name)
+    said = missing("table", name, [*ctes, *query.tables.names()], "Tables")
+    raise query.fail(
+        node, f"{said} A file is read as FROM 'path'; a frame is passed as rd.sql(query, {_word(name)}=frame)"
+    )
+
+
+def _word(name: str) -> str:
+    return name if name.isidentifier() else "name"
+
+
+def _read(path: str) -> Plan:
+    from robodf.io.read import read
+
+    return read(path)._plan
+
+
+def _readers() -> dict[str, tuple[Callable[..., PipelineDataFrame], tuple[str, ...]]]:
+    from robodf.io import read as io
+
+    mcap = (io.read_mcap, ("topic", "start", "end", "on_error"))
+    return {
+        "read_parquet": (io.read_parquet, ("hive_partitioning",)), "parquet_scan": (io.read_parquet, ()),
+        "read_csv": (io.read_csv, ("separator", "has_header", "skip_rows")), "read_csv_auto": (io.read_csv, ()),
+        "read_ndjson": (io.read_ndjson, ()), "read_json": (io.read_json, ()), "read_json_auto": (io.read_json, ()),
+        "read_ipc": (io.read_ipc, ()), "read_text": (io.read_text, ("encoding",)),
+        "read_mcap": mcap, "mcap": mcap, "read": (io.read, ("format",)),
+    }  # fmt: skip
+
+
+def table_function(query: Query, node: exp.Anonymous, stage: Stage) -> Plan:
+    """`FROM read_mcap('drive.mcap', topic => '/imu')`."""
+    from robodf.sql.expressions import compile_expr
+
+    name, readers = node.name.lower(), _readers()
+    if name not in readers:
+        raise query.fail(node, missing("table function", name, readers, "Table functions"))
+    read, options = readers[name]
+    paths, given = [], {}
+    for item in node.expressions:
+        named = isinstance(item, (exp.Kwarg, exp.PropertyEQ, exp.EQ))
+        value = _constant(query, item.expression if named else item, lambda e: compile_expr(stage, e))
+        if not named:
+            paths.append(value)
+            continue
+        option = item.this.name.lower()
+        if option not in options:
+            raise query.fail(item.this, missing("option", option, options, f"Options of {name}"))
+        given[option] = value
+    if len(paths) == 2 and "topic" in options and "topic" not in given:
+        given["topic"] = paths.pop()
+    if len(paths) != 1 or not isinstance(paths[0], (str, list)):
+        raise query.fail(node, f"{name} takes one path, or a list of them")
+    return read(paths[0], **given)._plan
+
+
+def _constant(query: Query, node: exp.Expr, compile_one: Callable[[exp.Expr], Any]) -> Any:
+    if isinstance(node, exp.Array):
+        return [_constant(query, item, compile_one) for item in node.expressions]
+    made = compile_one(node)
+    if isinstance(made, Lit):
+        return made.value
+    raise query.fail(node, "an argument of a table function is a constant")
