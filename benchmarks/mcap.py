@@ -53,8 +53,8 @@ def index_scan(report: Report, logs: dict[str, Path], rounds: int, peer: Peer) -
     report.say(
         "`robodf`: `rd.read_mcap(path).select('log_time', 'sequence').collect()`, from the path to the rows. "
         "`container`: log_time, channel and offset by `index_only`, which decompresses nothing. Against the official "
-        "reader's `iter_messages()`, its `(log_time, sequence)` in a list: in log-time order (its default), in file order "
-        "(`log_time_order=False`), and by `NonSeekingReader`.\n"
+        "reader's `iter_messages()`, its `(log_time, sequence)` in a list: in log-time order (its default), in file "
+        "order (`log_time_order=False`), and by `NonSeekingReader`.\n"
     )
     others: dict[str, Callable[[Path], int]] = {
         "by log time": official,
@@ -74,8 +74,8 @@ def index_scan(report: Report, logs: dict[str, Path], rounds: int, peer: Peer) -
     report.table(HEAD, table)
     if not peer:
         report.say(f"Daft is left out: {peer.reason}.\n")
-    ours = [float(row[4]) for row in table if row[1] == "robodf, mcap by log time"]
-    report.say(f"Least figure of `robodf, mcap by log time`: **{min(ours):.1f}** (the goal is 20).\n")
+    figures = [float(row[4]) for row in table if row[1] == "robodf, mcap by log time"]
+    report.say(f"Least figure of `robodf, mcap by log time`: **{min(figures):.1f}** (the goal is 20).\n")
 
 
 def _figures(pair: Pair) -> list[str]:

@@ -85,6 +85,26 @@ PIPELINES: dict[str, Callable[[str, str], int]] = {
 }
 
 
+def expected(name: str, files: str, rows: int, seconds: int) -> int:
+    """How many rows a pipeline must give, by another way."""
+    if name == "parquet_filter":
+        query = pl.scan_parquet(files).filter(pl.col("force") > 2.5).select(pl.len())
+        return int(query.collect(engine="streaming").item())
+    return {
+        "parquet_group": -(-rows // 900),
+        "parquet_map": rows,
+        "mcap_filter": seconds * 15,
+        "mcap_batches": seconds * 30,
+        "too_much": rows,
+    }[name]
+
+
+def written() -> int | None:
+    """Rows in the files that a pipeline wrote; None where it wrote none."""
+    files = sorted((OUT / "result").glob("*.parquet")) if (OUT / "result").is_dir() else []
+    return int(pl.scan_parquet(files).select(pl.len()).collect().item()) if files else None
+
+
 def child(name: str, source: str, target: str) -> None:
     """Runs one pipeline and prints its figures."""
     import robodf  # noqa: F401 - its memory is in the peak, its time is not in the seconds
@@ -121,12 +141,14 @@ def run(name: str, source: Path, limit: int) -> dict[str, Any]:
         said = process.stdout.read() if process.stdout else ""
         errors.seek(0)
         complaint = errors.read().strip().splitlines()[-1:]
+    rows = written()
     shutil.rmtree(OUT, ignore_errors=True)
     if killed:
         return {"failed": f"killed above {human(limit)}"}
     if process.returncode:
         return {"failed": f"ended with {process.returncode}: {complaint}"}
     found = json.loads(said)
+    assert rows in (None, found["rows"]), (name, rows, found["rows"])
     return found if found["peak"] <= limit else {"failed": f"peak of {human(found['peak'])}"}
 
 
@@ -151,6 +173,10 @@ def main() -> None:
         disk = sum(f.stat().st_size for f in files)
         held = rows * BYTES_A_ROW if source.is_dir() else disk
         found = run(name, source, limit)
+        if "failed" not in found:
+            wanted = expected(name, str(source / "*.parquet"), rows, seconds)
+            assert found["rows"] == wanted, (name, found["rows"], wanted)
+            assert name != "too_much" or held < limit, "the limit does not hold"
         figures = ["-", "-", found["failed"]] if "failed" in found else [
             f"{found['rows']:,}", human(found["peak"]), f"{found['seconds']:.1f} s"]  # fmt: skip
         said = (function.__doc__ or "").splitlines()[0].rstrip(".")

@@ -73,7 +73,7 @@ class Peer:
 
 
 def _serve() -> None:
-    import daft
+    import daft  # pyright: ignore[reportMissingImports] - of the other interpreter
 
     print(json.dumps({"daft": daft.__version__}), flush=True)
     for line in sys.stdin:

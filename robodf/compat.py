@@ -29,7 +29,7 @@ def keep_failure(error: Exception) -> Exception:
     if POLARS >= (2, 0):
         return error
     token = f"robodf-failure-{uuid.uuid4().hex}"
-    _failures[token] = error
+    _failures[token] = original_failure(error)  # it may come from a source that this one reads
     return RuntimeError(token)
 
 

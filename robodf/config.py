@@ -43,7 +43,7 @@ def settings() -> Settings:
     return _settings.get() or _process
 
 
-class config:  # noqa: N801 - read as a verb: rd.config(...) or with rd.config(...):
+class config:
     """Set options for the process, or for a block when used with `with`.
 
     >>> import robodf as rd

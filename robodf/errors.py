@@ -92,7 +92,7 @@ def user_line() -> str | None:
     frame = sys._getframe(1)
     while frame is not None:
         path = frame.f_code.co_filename
-        inside = path.startswith(_PACKAGE) or path.startswith("<frozen") or path.startswith("<string")
+        inside = path.startswith((_PACKAGE, "<frozen", "<string"))
         if not inside:
             source = linecache.getline(path, frame.f_lineno).strip()
             name = os.path.basename(path)

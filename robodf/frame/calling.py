@@ -67,12 +67,15 @@ class Calling(FrameBase):
 
         >>> import robodf as rd
         >>> df = rd.from_dict({"text": ["pick up", "go"]})
-        >>> df.flat_map(lambda x: [{"word": w} for w in x["text"].split()], schema={"word": str}).collect()["word"].to_list()
+        >>> words = df.flat_map(lambda x: [{"word": w} for w in x["text"].split()], schema={"word": str})
+        >>> words.collect()["word"].to_list()
         ['pick', 'up', 'go']
         """
         return self._rows(function, "flat_map", schema, False, "")
 
-    def _rows(self, function: Callable, kind: str, schema: Mapping[str, Any], preserves: bool, why: str) -> PipelineDataFrame:
+    def _rows(
+        self, function: Callable, kind: str, schema: Mapping[str, Any], preserves: bool, why: str
+    ) -> PipelineDataFrame:
         output = _declared(schema)
         step = Step(RowFunction(function, kind, output), "rows", output, None, preserves, why)
         return self._then(MapBatches(self._plan, (step,), _ROWS))
@@ -92,7 +95,10 @@ class Calling(FrameBase):
         >>> df = rd.from_dict({"a": [1, 2, 3], "id": ["x", "y", "z"]})
         >>> def double(batch):
         ...     return {"b": batch["a"] * 2}
-        >>> df.map_batches(double, batch_format="numpy", reads=["a"], schema={"b": pl.Int64}, preserves_rows=True).collect().rows()
+        >>> doubled = df.map_batches(
+        ...     double, batch_format="numpy", reads=["a"], schema={"b": pl.Int64}, preserves_rows=True
+        ... )
+        >>> doubled.collect().rows()
         [(1, 'x', 2), (2, 'y', 4), (3, 'z', 6)]
         """
         if not callable(function):
@@ -100,7 +106,9 @@ class Calling(FrameBase):
         if batch_format not in FORMATS:
             raise OptionError(f"map_batches: batch_format is one of {', '.join(FORMATS)}, not {batch_format!r}")
         if batch_size is not None and (isinstance(batch_size, bool) or batch_size < 1):
-            raise OptionError(f"map_batches: batch_size is at least 1, or None for all rows at once, not {batch_size!r}")
+            raise OptionError(
+                f"map_batches: batch_size is at least 1, or None for all rows at once, not {batch_size!r}"
+            )
         have = self._plan.schema
         names = None if reads is None else column_names([reads], have, "map_batches")
         if names == ():
@@ -116,8 +124,6 @@ def _declared(schema: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     if not isinstance(schema, Mapping) or not schema:
         raise OptionError('schema= is a dict of column names and types: {"name": pl.Float64, ...}')
     return tuple(pl.Schema(schema).items())
-
-
 
 
 def _is_integer(e: Expr) -> bool:

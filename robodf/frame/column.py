@@ -112,4 +112,3 @@ for _name in "add sub mul truediv floordiv mod pow and or xor".split():
     setattr(Column, f"__r{_name}__", _operator(f"__r{_name}__"))
 for _name in "eq ne lt le gt ge neg pos invert abs".split():
     setattr(Column, f"__{_name}__", _operator(f"__{_name}__"))
-

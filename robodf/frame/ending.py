@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from robodf.frame.frame import PipelineDataFrame
     from robodf.io.sink import WriteReport
 
 
@@ -45,7 +44,7 @@ class Ending(FrameBase):
     def to_pandas(self) -> pd.DataFrame:
         """All rows as a pandas.DataFrame (pandas must be installed). Executes the query."""
         try:
-            import pandas  # noqa: F401, ICN001
+            import pandas  # noqa: F401
         except ImportError as error:
             raise ImportError("to_pandas needs pandas: pip install pandas") from error
         return self.collect().to_pandas()
@@ -59,7 +58,7 @@ class Ending(FrameBase):
         return self.collect().to_dict(as_series=False)
 
     def iter_batches(self, batch_size: int = 65_536, engine: str | None = None) -> Iterator[pl.DataFrame]:
-        """The rows in order in frames of `batch_size` rows (the last one shorter). Executes as far as it is iterated."""
+        """The rows in order, in frames of `batch_size` rows and a rest. Executes as far as it is iterated."""
         from robodf.physical.local import stream
 
         if batch_size < 1:
@@ -115,8 +114,16 @@ class Ending(FrameBase):
 
     # -- files ------------------------------------------------------------------------------------------------
 
-    def to_parquet(self, path: str | os.PathLike, *, partition_by: str | Sequence[str] = (), mode: str = "error",
-                   rows_per_file: int | None = None, storage_options: dict | None = None, **options: Any) -> WriteReport:  # fmt: skip
+    def to_parquet(
+        self,
+        path: str | os.PathLike,
+        *,
+        partition_by: str | Sequence[str] = (),
+        mode: str = "error",
+        rows_per_file: int | None = None,
+        storage_options: dict | None = None,
+        **options: Any,
+    ) -> WriteReport:
         """Write Parquet: to one file where `path` ends in .parquet, else to a directory of parts. Executes the query.
 
         The rows keep their order and are streamed. What was at `path` stays whole until all is written: `mode` is
@@ -126,13 +133,29 @@ class Ending(FrameBase):
         """
         return self._write(path, "parquet", partition_by, mode, rows_per_file, storage_options, options)
 
-    def to_csv(self, path: str | os.PathLike, *, partition_by: str | Sequence[str] = (), mode: str = "error",
-               rows_per_file: int | None = None, storage_options: dict | None = None, **options: Any) -> WriteReport:  # fmt: skip
+    def to_csv(
+        self,
+        path: str | os.PathLike,
+        *,
+        partition_by: str | Sequence[str] = (),
+        mode: str = "error",
+        rows_per_file: int | None = None,
+        storage_options: dict | None = None,
+        **options: Any,
+    ) -> WriteReport:
         """Write CSV with a header; otherwise as `to_parquet`."""
         return self._write(path, "csv", partition_by, mode, rows_per_file, storage_options, options)
 
-    def to_ndjson(self, path: str | os.PathLike, *, partition_by: str | Sequence[str] = (), mode: str = "error",
-                  rows_per_file: int | None = None, storage_options: dict | None = None, **options: Any) -> WriteReport:  # fmt: skip
+    def to_ndjson(
+        self,
+        path: str | os.PathLike,
+        *,
+        partition_by: str | Sequence[str] = (),
+        mode: str = "error",
+        rows_per_file: int | None = None,
+        storage_options: dict | None = None,
+        **options: Any,
+    ) -> WriteReport:
         """Write one JSON object a line; otherwise as `to_parquet`."""
         return self._write(path, "ndjson", partition_by, mode, rows_per_file, storage_options, options)
 
@@ -141,8 +164,16 @@ class Ending(FrameBase):
         """Write one JSON array of objects; otherwise as `to_parquet`."""
         return self._write(path, "json", (), mode, rows_per_file, storage_options, options)
 
-    def to_ipc(self, path: str | os.PathLike, *, partition_by: str | Sequence[str] = (), mode: str = "error",
-               rows_per_file: int | None = None, storage_options: dict | None = None, **options: Any) -> WriteReport:  # fmt: skip
+    def to_ipc(
+        self,
+        path: str | os.PathLike,
+        *,
+        partition_by: str | Sequence[str] = (),
+        mode: str = "error",
+        rows_per_file: int | None = None,
+        storage_options: dict | None = None,
+        **options: Any,
+    ) -> WriteReport:
         """Write Arrow IPC (Feather); otherwise as `to_parquet`."""
         return self._write(path, "ipc", partition_by, mode, rows_per_file, storage_options, options)
 
@@ -159,5 +190,3 @@ class Ending(FrameBase):
         with user_errors(), progress(f"write {format}"):
             return write(query, path, format, mode=mode, partition_by=keys, rows_per_file=rows, options=options,
                          storage_options=storage)  # fmt: skip
-
-

@@ -187,7 +187,9 @@ def _from_dict(table: Mapping[Any, Any], schema: Schema) -> list[Expr]:
         for function in functions if several else [functions]:
             known = _ALIASES.get(function, function)
             if known not in _NAMED:
-                raise OptionError(f"agg: no function {function!r}{hint(str(function), _NAMED)} Functions: {', '.join(_NAMED)}")
+                raise OptionError(
+                    f"agg: no function {function!r}{hint(str(function), _NAMED)} Functions: {', '.join(_NAMED)}"
+                )
             call = Call(known, (Col(name),))
             made.append(Call("alias", (call, f"{name}_{function}"))) if several else made.append(call)
     return made

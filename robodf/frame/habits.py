@@ -24,8 +24,9 @@ _ELSEWHERE = {
     "itertuples": "iter_rows", "iloc": "df[0:10], df.slice(...) or df[0]", "loc": "filter", "query": "rd.sql or filter",
     "agg": "select, or group_by(...).agg", "union": "rd.concat", "append": "rd.concat", "to_table": "to_arrow",
     "info": "schema", "value_counts": "group_by(...).len()", "count": "count_rows()", "collect_async": "collect",
-    "write_parquet": "to_parquet", "sink_parquet": "to_parquet", "write_csv": "to_csv", "set_index": "sort, or join on the column",
-    "reset_index": "with_row_index", "columns_names": "columns", "isnull": "is_null (of a column)", "T": "pivot or unpivot",
+    "write_parquet": "to_parquet", "sink_parquet": "to_parquet", "write_csv": "to_csv",
+    "set_index": "sort, or join on the column",
+    "reset_index": "with_row_index", "isnull": "is_null (of a column)", "T": "pivot or unpivot",
 }  # fmt: skip
 
 
@@ -77,7 +78,8 @@ class Habits(FrameBase):
                 raise IndexError(f"row {operator.index(key)} of a frame of {len(self)} rows")
             return rows[0]
         raise QueryError(
-            f"df[...] takes a column name, a list of them, a slice, a row number or a condition, not {type(key).__name__}"
+            "df[...] takes a column name, a list of them, a slice, a row number or a condition, "
+            f"not {type(key).__name__}"
         )
 
     def _row_slice(self, key: slice) -> PipelineDataFrame:
@@ -159,5 +161,3 @@ class Habits(FrameBase):
         raise TypeError("frames are compared by their rows: df.collect().equals(other.collect())")
 
     __hash__ = None  # type: ignore[assignment]
-
-

@@ -55,7 +55,9 @@ class Joining(FrameBase):
 
     merge = join
 
-    def _keys(self, right: Any, on: Any, left_on: Any, right_on: Any, how: str) -> tuple[tuple[Expr, ...], tuple[Expr, ...]]:
+    def _keys(
+        self, right: Any, on: Any, left_on: Any, right_on: Any, how: str
+    ) -> tuple[tuple[Expr, ...], tuple[Expr, ...]]:
         if how == "cross":
             if not on is left_on is right_on is None:
                 raise OptionError("a cross join takes no keys")
@@ -74,7 +76,9 @@ class Joining(FrameBase):
             if isinstance(a, Col) and isinstance(b, Col):
                 x, y = self._plan.schema[a.ref], right.schema[b.ref]
                 if x != y and not (x.is_numeric() and y.is_numeric()) and pl.Null not in (x, y):
-                    raise SchemaError(f"join: {a.ref!r} is {x} on the left, {b.ref!r} is {y} on the right; cast one of them")
+                    raise SchemaError(
+                        f"join: {a.ref!r} is {x} on the left, {b.ref!r} is {y} on the right; cast one of them"
+                    )
         return left, keys
 
     def join_asof(self, other: Any, on: str | None = None, *, left_on: str | None = None, right_on: str | None = None,
@@ -148,7 +152,9 @@ def concat(frames: Iterable[Any], how: str = "vertical") -> PipelineDataFrame:
         first = parts[0]
         for k, part in enumerate(parts[1:], 2):
             if part.columns != first.columns:
-                raise SchemaError(f"concat: frame 1 has the columns {first.columns}, frame {k} has {part.columns}{_advice}")
+                raise SchemaError(
+                    f"concat: frame 1 has the columns {first.columns}, frame {k} has {part.columns}{_advice}"
+                )
             for name in first.columns if how == "vertical" else ():
                 if part.schema[name] != first.schema[name]:
                     raise SchemaError(

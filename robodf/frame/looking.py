@@ -51,7 +51,7 @@ class Looking(FrameBase):
 
     @property
     def errors(self) -> pl.DataFrame:
-        """What the sources skipped under on_error="skip" or "collect" in the runs so far: file, topic, offset, time, error."""
+        """What was skipped under on_error="skip" or "collect" in the runs so far: file, topic, offset, time, error."""
         from robodf.physical.errors import skipped
 
         return skipped(self._plan)

@@ -89,7 +89,9 @@ class Reshaping(FrameBase):
         if value_names is None:
             value_names = tuple(n for n in rest if n not in index_names)
         if isinstance(aggregate_function, str) and aggregate_function not in _AGGREGATES:
-            raise OptionError(f"pivot: aggregate_function is one of {', '.join(_AGGREGATES)}, not {aggregate_function!r}")
+            raise OptionError(
+                f"pivot: aggregate_function is one of {', '.join(_AGGREGATES)}, not {aggregate_function!r}"
+            )
         if on_columns is None:
             found = self.select(*on_names).unique().sort(*on_names).collect()  # type: ignore[attr-defined]
             on_columns = found.to_series().to_list() if len(on_names) == 1 else found.rows()
@@ -109,7 +111,9 @@ class Reshaping(FrameBase):
         """
         schema = self._plan.schema
         index_names = () if index is None else column_names([index], schema, "unpivot")
-        names = tuple(n for n in schema if n not in index_names) if on is None else column_names([on], schema, "unpivot")
+        names = (
+            tuple(n for n in schema if n not in index_names) if on is None else column_names([on], schema, "unpivot")
+        )
         if not names:
             raise QueryError("unpivot needs columns to put below each other")
         return self._then(Unpivot(self._plan, names, index_names, variable_name, value_name))

@@ -92,7 +92,7 @@ class Shaping(FrameBase):
         return self._then(WithColumns(self._plan, resolved) if resolved else self._plan)
 
     def assign(self, **named: Any) -> PipelineDataFrame:
-        """`with_columns` under pandas' name; a function is given the frame, as in pandas: `df.assign(b=lambda d: d.a + 1)`.
+        """`with_columns` under pandas' name; a function is given the frame, and a text is a value, as in pandas.
 
         >>> import robodf as rd
         >>> rd.from_dict({"a": [1]}).assign(b=lambda d: d["a"] + 1, c=0).collect().rows()
@@ -173,7 +173,12 @@ class Shaping(FrameBase):
         if not keys:
             raise QueryError("sort needs a column")
         return self._then(
-            Sort(self._plan, tuple(keys), _per_key(descending, keys, "descending"), _per_key(nulls_last, keys, "nulls_last"))
+            Sort(
+                self._plan,
+                tuple(keys),
+                _per_key(descending, keys, "descending"),
+                _per_key(nulls_last, keys, "nulls_last"),
+            )
         )
 
     def head(self, n: int = 5) -> PipelineDataFrame:
@@ -235,7 +240,8 @@ class Shaping(FrameBase):
         `keep` says which row of each kind stays: first, last, or none (only rows that have no copy).
 
         >>> import robodf as rd
-        >>> rd.from_dict({"caption": ["pick", "place", "pick"], "id": [1, 2, 3]}).dedup(on="caption").collect()["id"].to_list()
+        >>> df = rd.from_dict({"caption": ["pick", "place", "pick"], "id": [1, 2, 3]})
+        >>> df.dedup(on="caption").collect()["id"].to_list()
         [1, 2]
         """
         _one_of(keep, ("first", "last", "none"), "dedup", "keep")
@@ -260,7 +266,7 @@ class Shaping(FrameBase):
         return self._then(RowIndex(self._plan, name, offset))
 
     def fill_null(self, value: Any = None, strategy: str | None = None, limit: int | None = None) -> PipelineDataFrame:
-        """Nulls replaced by a value, by a value for each column (a dict), or by a strategy (forward, backward, mean, ...).
+        """Nulls replaced by a value, a value for each column (a dict), or by a strategy (forward, backward, mean, ...).
 
         As in Polars, a value fills the columns whose type can hold it.
 
@@ -350,6 +356,6 @@ def _holds(dtype: pl.DataType, value: Any) -> bool:
         return dtype.is_numeric()
     if isinstance(value, str):
         return dtype in (pl.String, pl.Categorical) or isinstance(dtype, pl.Enum)
-    return pl.lit(value).meta.is_literal() and pl.select(pl.lit(value)).to_series().dtype.base_type() == dtype.base_type()
-
-
+    return (
+        pl.lit(value).meta.is_literal() and pl.select(pl.lit(value)).to_series().dtype.base_type() == dtype.base_type()
+    )

@@ -71,7 +71,8 @@ class JsonFiles(Source):
             return pl.read_json(data, infer_schema_length=None)
         except (pl.exceptions.PolarsError, ValueError) as error:
             raise FileFormatError(
-                f"{path}: not a JSON array of objects ({str(error).splitlines()[0]}); for one object a line use read_ndjson"
+                f"{path}: not a JSON array of objects ({str(error).splitlines()[0]}); "
+                "for one object a line use read_ndjson"
             ) from error
 
 

@@ -29,10 +29,12 @@ EXTENSIONS = {
 _MAGIC = ((b"PAR1", "parquet"), (b"\x89MCAP0\r\n", "mcap"), (b"ARROW1", "ipc"))
 
 
-def read(paths: Paths, format: str | None = None, *, storage_options: dict | None = None, **options: Any) -> PipelineDataFrame:
+def read(
+    paths: Paths, format: str | None = None, *, storage_options: dict | None = None, **options: Any
+) -> PipelineDataFrame:
     """A lazy frame of files: a path, a glob, a directory, or a list of them.
 
-    The format is found by the content and the extension; `format` (parquet, csv, ndjson, json, ipc, text, mcap) says it.
+    The format is found by content and extension, or said by `format`: parquet, csv, ndjson, json, ipc, text, mcap.
     Other options go to that format's reader. Only names, footers and summaries are read now.
 
     >>> import robodf as rd, tempfile, os

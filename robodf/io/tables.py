@@ -36,7 +36,11 @@ class TableFiles(Source):
         options: dict[str, Any] = dict(self.options)
         if self.storage:
             options["storage_options"] = dict(self.storage)
-        paths = [p for p, (size, _) in zip(self.paths, self.state) if size] if self.format == "ndjson" and self.state else []
+        paths = (
+            [p for p, (size, _) in zip(self.paths, self.state) if size]
+            if self.format == "ndjson" and self.state
+            else []
+        )
         return _SCANS[self.format](paths or list(self.paths), **supported(_SCANS[self.format], options))
 
     @cached_property

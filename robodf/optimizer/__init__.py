@@ -1,4 +1,4 @@
-"""The same query, cheaper. A rule is a function `Plan -> Plan | None`, one file each; None means "nothing to do here"."""
+"""The same query, cheaper. A rule is a function `Plan -> Plan | None`, one file each; None: nothing to do here."""
 
 from __future__ import annotations
 

@@ -14,6 +14,8 @@ SCHEMA = {"file": pl.String, "topic": pl.String, "offset": pl.Int64, "time": pl.
 def skipped(plan: Plan) -> pl.DataFrame:
     """One row for each thing that was skipped in the runs so far, in the order of file and offset."""
     rows = [problem for n in walk(plan) if isinstance(n, Scan) for problem in n.source.problems]
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row").unique(maintain_order=True).sort(
-        "file", "offset", nulls_last=True, maintain_order=True
+    return (
+        pl.DataFrame(rows, schema=SCHEMA, orient="row")
+        .unique(maintain_order=True)
+        .sort("file", "offset", nulls_last=True, maintain_order=True)
     )

@@ -85,6 +85,11 @@ class Expr(Node, _PolarsMethods):  # pyright: ignore[reportGeneralTypeIssues] - 
     # So that NumPy's scalars leave `np.float64(2) * col("a")` to the expression.
     __array_ufunc__ = None  # type: ignore[assignment]
 
+    @cached_property
+    def depth(self) -> int:
+        """How many levels of expressions it has."""
+        return 1 + max((c.depth for c in self.children() if isinstance(c, Expr)), default=0)
+
     def pipe(self, function: Callable, *args, **kwargs) -> Any:
         """`function(self, *args, **kwargs)`."""
         return function(self, *args, **kwargs)
@@ -252,9 +257,43 @@ def function(name: str, *args: Any, **options: Any) -> Expr:
 def _operator(fn: str, reflected: bool = False):
     def method(self: Expr, *others: Any) -> Expr:
         operands = (self, *map(lit_or_expr, others))
-        return Call(fn, operands[::-1] if reflected else operands)
+        call = Call(fn, operands[::-1] if reflected else operands)
+        if call.depth <= _LOW:
+            return call
+        if fn in ("__and__", "__or__"):
+            return balanced(fn, _chain(call, fn))
+        if call.depth > _DEEPEST:
+            raise OptionError(
+                f"an expression of more than {_DEEPEST} nested operators: compute a part of it in with_columns first, "
+                "or use rd.sum_horizontal(...) and the like"
+            )
+        return call
 
     return method
+
+
+_LOW, _DEEPEST = 64, 150  # a chain of conditions is balanced beyond the first; planners recurse, and so does Polars
+
+
+def _chain(e: Expr, fn: str) -> list[Expr]:
+    """The parts of `a <fn> b <fn> c`, in order, without recursion."""
+    parts: list[Expr] = []
+    stack: list[Any] = [e]
+    while stack:
+        top = stack.pop()
+        if isinstance(top, Call) and top.fn == fn:
+            stack.extend(reversed(top.args))
+        else:
+            parts.append(top)
+    return parts
+
+
+def balanced(fn: str, parts: list[Expr]) -> Expr:
+    """The parts in order, joined by an associative operator in a tree of least depth."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return Call(fn, (balanced(fn, parts[:middle]), balanced(fn, parts[middle:])))
 
 
 for _name in _BINARY:
@@ -328,9 +367,7 @@ def _is_rowwise(n: Node) -> bool:
 
 def conjuncts(e: Expr) -> list[Expr]:
     """The parts of `a & b & c`, in order."""
-    if isinstance(e, Call) and e.fn == "__and__":
-        return [c for a in e.args for c in conjuncts(a)]
-    return [e]
+    return _chain(e, "__and__")
 
 
 def conjunction(parts: Iterable[Expr]) -> Expr:
@@ -338,6 +375,8 @@ def conjunction(parts: Iterable[Expr]) -> Expr:
     parts = list(parts)
     if not parts:
         raise OptionError("a conjunction needs at least one part")
+    if len(parts) > _LOW:
+        return balanced("__and__", parts)
     whole = parts[0]
     for part in parts[1:]:
         whole = Call("__and__", (whole, part))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime, time
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, TypeVar, dataclass_transform
 from weakref import WeakValueDictionary
 
@@ -92,7 +93,8 @@ class Node(metaclass=_Interning):
     _fields: tuple[str, ...] = ()
 
     def field_values(self) -> tuple:
-        return tuple(getattr(self, name) for name in self._fields)
+        values = vars(self)
+        return tuple([values[name] for name in self._fields])
 
     def __reduce__(self):
         return type(self), self.field_values()
@@ -105,6 +107,10 @@ class Node(metaclass=_Interning):
 
     def children(self) -> tuple[Node, ...]:
         """The nodes in its fields, in order, one entry per place (a self-join has the same child twice)."""
+        return self._children
+
+    @cached_property
+    def _children(self) -> tuple[Node, ...]:
         return tuple(_nodes_in(self.field_values()))
 
     def map(self: N, fn: Callable[[Any], Any]) -> N:

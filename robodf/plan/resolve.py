@@ -19,7 +19,7 @@ from robodf.plan.rowwise import ROWWISE
 from robodf.plan.types import type_of
 
 Named = tuple[tuple[str | tuple[str, ...], Expr], ...]
-"""(output name, expression) pairs; a Polars expression with several outputs that cannot be split has a tuple of names."""
+"""(output name, expression) pairs; a Polars expression with several outputs that stays whole has a tuple of names."""
 
 # Functions whose arguments are a list of columns: a wildcard there adds arguments, not outputs.
 _GATHERING = frozenset(
@@ -148,7 +148,8 @@ def _expand_call(call: Call, schema: Schema, doing: str) -> list[Expr]:
     made = []
     for k in range(width):
         new = tuple(choices[k] if len(choices) == width else choices[0] for choices in args)
-        same = all(a is b for a, b in zip(new, call.args)) and all(a is b for (_, a), (_, b) in zip(options, call.options))
+        same = all(a is b for a, b in zip(new, call.args))
+        same = same and all(a is b for (_, a), (_, b) in zip(options, call.options))
         made.append(call if same else Call(call.fn, new, tuple(options)))
     return made
 
@@ -175,7 +176,8 @@ def _selects_columns(e: Expr) -> bool:
     if isinstance(e, Col):
         return True
     if isinstance(e, Call):
-        return (e.fn.startswith("pl.") or e.fn == "exclude") and e.fn != "pl.when" and e.polars.meta.is_column_selection()
+        may = (e.fn.startswith("pl.") or e.fn == "exclude") and e.fn != "pl.when"
+        return may and e.polars.meta.is_column_selection()
     return isinstance(e, Native) and e.polars.meta.is_column_selection()
 
 

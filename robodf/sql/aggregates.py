@@ -129,9 +129,10 @@ def _at_extreme(descending: bool) -> Callable[[Given], Expr]:
 
 def _bool(fn: str) -> Callable[[Given], Expr]:
     def build(g: Given) -> Expr:
-        if g.dtype != pl.Boolean:
+        if g.dtype not in (pl.Boolean, pl.Null):
             raise g.stage.query.fail(g.node, f"this aggregate takes conditions, not {g.dtype}")
-        return _unless_empty(g.x, _of(g.x, fn, ignore_nulls=True))
+        x = cast(g.x, pl.Boolean) if g.dtype == pl.Null else g.x
+        return _unless_empty(x, _of(x, fn, ignore_nulls=True))
 
     return build
 
@@ -296,7 +297,7 @@ def group(stage: Stage, keys: list[Expr], names: list[str], nodes: list[exp.Expr
             name = fresh(text_of(node))
             after.known[id(made)] = (made, name)
             aggs.append((name, made))
-    keyed = tuple((after.known[id(k)][1], k) for k in dict.fromkeys(keys))
+    keyed = tuple((after.known[id(k)][1], k) for k in keys)
     if keyed:
         after.plan = GroupBy(stage.plan, keyed, tuple(aggs), False)
     else:

@@ -403,7 +403,7 @@ def _array(stage: Stage, node: exp.Array) -> Expr:
     parts = [compile_expr(stage, e) for e in node.expressions]
     if not parts:
         raise stage.query.fail(node, "the empty list has no type")
-    return Call("pl.concat_list", tuple(parts))
+    return operators.listed(parts)
 
 
 # -- calls ----------------------------------------------------------------------------------------------------

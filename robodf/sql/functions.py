@@ -256,7 +256,7 @@ def _truncated(stage: Stage, name: str, e: Expr) -> Expr:
 
 
 def _sign(e: Expr) -> Expr:
-    return cast(Call("sign", (e,)), pl.Int8)
+    return cast(when(Call("is_nan", (_f(e),)), Lit(0), Call("sign", (e,))), pl.Int8)
 
 
 def _nullif(stage: Stage, a: Expr, b: Expr) -> Expr:
@@ -317,7 +317,7 @@ FUNCTIONS: dict[str, tuple[str, Callable[..., Expr]]] = {
     "list_slice": ("A i i", _slice), "list_sum": ("L", _method("list.sum")), "list_max": ("L", _method("list.max")),
     "list_min": ("L", _method("list.min")), "list_avg": ("L", _method("list.mean")),
     "list_sort": ("L", _method("list.sort", nulls_last=True)), "list_distinct": ("L", _method("list.unique")),
-    "list_value": ("A A*", lambda first, *rest: Call("pl.concat_list", (first, *rest))),
+    "list_value": ("A A*", lambda first, *rest: operators.listed([first, *rest])),
     "array_to_string": ("L s", lambda e, by: Call("list.join", (e, by))), "struct_extract": ("A s", _struct_field),
     # times
     "date_part": ("s T", _part), "date_trunc": ("s T", _truncated), "to_timestamp": ("N", _to_timestamp),

@@ -177,7 +177,8 @@ def computed(stage: Stage, node: exp.Expr, sign: str, a: Expr, b: Expr) -> Expr:
         raise stage.query.fail(node, f"{sign} takes numbers, not {ta} and {tb}")
     if sign == "^":
         return Call("pow", (cast(a, pl.Float64), cast(b, pl.Float64)))
-    if sign == "/":
+    whole = stage.dtype(a).is_integer() and stage.dtype(b).is_integer()
+    if sign == "/" or (sign == "//" and not whole):  # DuckDB's // of floats does not round
         narrow = pl.Float32 in (ta, tb) and pl.Float64 not in (_fixed(a, ta), _fixed(b, tb))
         real = pl.Float32 if narrow else pl.Float64
         return Call("__truediv__", (_real(a, real), _real(b, real)))
@@ -185,7 +186,7 @@ def computed(stage: Stage, node: exp.Expr, sign: str, a: Expr, b: Expr) -> Expr:
     if isinstance(a, Lit) and isinstance(b, Lit) and sign in "+-*" and a.dtype is None is b.dtype:
         return Lit({"+": a.value + b.value, "-": a.value - b.value, "*": a.value * b.value}[sign])
     if sign == "//":
-        return _towards_zero(stage, a, b)
+        return _towards_zero(a, b)
     if sign == "%":
         return _remainder(a, b)
     return Call({"+": "__add__", "-": "__sub__", "*": "__mul__"}[sign], (a, b))
@@ -207,9 +208,7 @@ def _signs_differ(a: Expr, b: Expr) -> Expr:
     return Call("__ne__", (Call("__lt__", (a, zero)), Call("__lt__", (b, zero))))
 
 
-def _towards_zero(stage: Stage, a: Expr, b: Expr) -> Expr:
-    if not (stage.dtype(a).is_integer() and stage.dtype(b).is_integer()):
-        return Call("truncate", (Call("__truediv__", (_real(a, pl.Float64), _real(b, pl.Float64))),))
+def _towards_zero(a: Expr, b: Expr) -> Expr:
     floor = Call("__floordiv__", (a, b))
     uneven = Call("__ne__", (Call("__mod__", (a, b)), Lit(0)))
     return when(both(uneven, _signs_differ(a, b)), Call("__add__", (floor, Lit(1))), floor)
@@ -239,6 +238,12 @@ def _time_arithmetic(stage: Stage, node: exp.Expr, sign: str, a: Expr, b: Expr) 
     if fn is None or (types.kind(ta), types.kind(tb)) not in allowed:
         raise stage.query.fail(node, f"{sign} does not go with {ta} and {tb}")
     return Call(fn, (a, b))
+
+
+def listed(parts: list[Expr]) -> Expr:
+    """A list of its elements. Whole numbers get their type here: Polars cannot search a list of untyped constants."""
+    typed = [Lit(e.value, pl.Int64()) if isinstance(e, Lit) and type(e.value) is int else e for e in parts]
+    return Call("pl.concat_list", tuple(typed))
 
 
 def element(stage: Stage, node: exp.Expr, e: Expr, index: Expr) -> Expr:

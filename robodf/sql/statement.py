@@ -91,7 +91,8 @@ def select_plan(query: Query, node: exp.Select, env: Env) -> Plan:
         if stage.below is None:
             raise query.fail(having, "HAVING goes with GROUP BY or an aggregate: use WHERE")
         stage.clause = "HAVING"
-        stage.plan = Filter(stage.plan, compile_predicate(stage, having.this))
+        condition = compile_predicate(stage, having.this)
+        stage.plan = Filter(stage.plan, condition)
     stage.clause = "SELECT"
     outputs = _outputs(stage, node)
     qualify = node.args.get("qualify")

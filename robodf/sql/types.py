@@ -76,7 +76,8 @@ def cast(e: Expr, have: pl.DataType, want: pl.DataType, strict: bool = True) -> 
         and isinstance(e.value, str)
         and (want.is_temporal() or want == pl.Boolean or want.is_numeric())
     ):
-        return constant(e.value, want) if strict else constant(e.value, want) or Lit(None, want)
+        found = constant(e.value, want)
+        return Lit(None, want) if found is None and not strict else found
     if want == pl.Boolean:
         if have.is_numeric():
             return Call("__ne__", (e, Lit(0)))

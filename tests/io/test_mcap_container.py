@@ -260,7 +260,7 @@ def test_a_summary_travels_to_workers(tmp_path: Path):
     write_official(path, rows_of())
     with open_file(path) as file:
         summary = read_summary(file)
-        again = pickle.loads(pickle.dumps(summary))  # noqa: S301
+        again = pickle.loads(pickle.dumps(summary))
         assert again == summary
         assert as_rows(read_chunk(file, again, again.chunks[0])) == as_rows(
             read_chunk(file, summary, summary.chunks[0])

@@ -283,7 +283,7 @@ def test_no_messages_and_no_columns():
 
 def test_pickle():
     decoder = decoder_of({"type": "object", "properties": {"v": {"type": "number"}}})
-    copy = pickle.loads(pickle.dumps(decoder))  # noqa: S301
+    copy = pickle.loads(pickle.dumps(decoder))
     assert copy == decoder
     assert copy.schema == {"v": pl.Float64()}
     assert copy.infer(Payloads.of([])) == {"v": pl.Float64()}

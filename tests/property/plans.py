@@ -418,8 +418,10 @@ def check(state: State) -> None:
 def _attempt(run: Callable[[], Any]) -> Any:
     try:
         return run()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        return error
+    except BaseException as error:  # a panic of Polars is one of several classes of that name
+        if isinstance(error, pl.exceptions.PolarsError) or type(error).__name__ == "PanicException":
+            return error
+        raise
 
 
 def _cause(value: Any) -> BaseException | None:

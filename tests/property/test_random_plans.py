@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import plans
-import polars as pl
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -40,11 +39,6 @@ def test_random_plans(shard: int, parquet: dict[str, str]) -> None:
     def run(data: st.DataObject) -> None:
         d = plans.Draw(lambda low, high: data.draw(_between(low, high)))
         state = plans.plan(d, parquet)
-        try:
-            wanted = state.lazy.collect_schema()
-        except pl.exceptions.PolarsError as error:
-            raise AssertionError(f"Polars does not plan what robodf does: {state.steps}") from error
-        assert wanted is not None
         plans.check(state)
 
     plans.ENGINE.clear()

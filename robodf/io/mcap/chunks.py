@@ -249,9 +249,7 @@ def _inside(chunk: ChunkIndex, start_time: int | None, end_time: int | None) -> 
         return True
     if not times_known(chunk):
         return False
-    return (start_time is None or start_time <= chunk.start_time) and (
-        end_time is None or chunk.end_time < end_time
-    )
+    return (start_time is None or start_time <= chunk.start_time) and (end_time is None or chunk.end_time < end_time)
 
 
 def _covers(summary: Summary, start_time: int | None, end_time: int | None) -> bool:
@@ -268,9 +266,7 @@ def _among(channel_id: np.ndarray, channels: frozenset[int]) -> np.ndarray:
     return table[channel_id]
 
 
-def _between(
-    log_time: np.ndarray, start_time: int | None, end_time: int | None, keep: np.ndarray
-) -> np.ndarray:
+def _between(log_time: np.ndarray, start_time: int | None, end_time: int | None, keep: np.ndarray) -> np.ndarray:
     if start_time is not None and start_time > 0:
         if start_time >= _U64_END:
             return np.zeros_like(keep)

@@ -37,9 +37,7 @@ class Definitions:
             return
         if known != found:
             kind = "schema" if record.op == Op.SCHEMA else "channel"
-            self.problems.append(
-                f"{self.path}: {kind} {found.id} is defined twice, differently; the first is used"
-            )
+            self.problems.append(f"{self.path}: {kind} {found.id} is defined twice, differently; the first is used")
 
     def add_at(self, data: bytes, offsets: Iterable[int], base: int) -> None:
         """As `add`, for the whole records that start at these offsets of the buffer."""

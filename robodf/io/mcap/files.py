@@ -71,5 +71,3 @@ def recording_names(paths: tuple[str, ...]) -> list[str]:
         if len(set(names)) == len(names) or depth >= max(map(len, parts)):
             return names
         depth += 1
-
-

@@ -70,8 +70,8 @@ class Log:
             rate = row["count"] / span if row["count"] and span > 0 else None
             times = {n: t if t is not None and t < END_OF_TIME else None for n in ("start", "end") for t in [row[n]]}
             table.append({**row, **times, "rate_hz": rate})
-        schema = {"topic": pl.String, "type": pl.String, "encoding": pl.String, "count": pl.Int64, "rate_hz": pl.Float64,
-                  "start": TIME, "end": TIME, "files": pl.Int64}  # fmt: skip
+        schema = {"topic": pl.String, "type": pl.String, "encoding": pl.String, "count": pl.Int64,
+                  "rate_hz": pl.Float64,                  "start": TIME, "end": TIME, "files": pl.Int64}  # fmt: skip
         return pl.DataFrame(table, schema=schema)
 
     @property
@@ -135,7 +135,9 @@ class Log:
 
     def __repr__(self) -> str:
         count = self.message_count
-        facts = f"{len(self.paths)} file{'s' * (len(self.paths) != 1)}, {'?' if count is None else f'{count:,}'} messages"
+        facts = (
+            f"{len(self.paths)} file{'s' * (len(self.paths) != 1)}, {'?' if count is None else f'{count:,}'} messages"
+        )
         with pl.Config(tbl_rows=60, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, fmt_str_lengths=60,
                        tbl_width_chars=160):  # fmt: skip
             return f"Log of {facts}, {self.duration}, {self.size:,} bytes\n{self.topics}"

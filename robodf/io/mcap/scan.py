@@ -66,9 +66,7 @@ class Scan:
     Bodies of chunks are skipped where message indexes follow them, and read otherwise; `deep` reads all.
     """
 
-    def __init__(
-        self, file: FileReader, definitions: Definitions, section_end: int | None, deep: bool = False
-    ):
+    def __init__(self, file: FileReader, definitions: Definitions, section_end: int | None, deep: bool = False):
         self.file = file
         self.definitions = definitions
         self.chunks: list[ChunkIndex] = []
@@ -197,9 +195,7 @@ class Scan:
         there = min(size, self.file.size - at)
         data, i = self._window.at(at, min(there, _HEAD_ROOM))
         end = min(i + there, len(data))
-        head = records.chunk_header(
-            Fields(self.file.path, data, i + RECORD_HEAD, end, self._window.base, "chunk")
-        )
+        head = records.chunk_header(Fields(self.file.path, data, i + RECORD_HEAD, end, self._window.base, "chunk"))
         chunk = ChunkIndex(
             head.start_time,
             head.end_time,

@@ -161,7 +161,9 @@ class McapSource(Source):
 
     def splits(self, request: Request) -> Iterator[Split]:
         for k, _, channels, chunks in self._chosen(self._selection(request.predicates)):
-            known = [sum(n for c, n in chunk.counts.items() if c in channels) for chunk in chunks if chunk.counts is not None]
+            known = [
+                sum(n for c, n in chunk.counts.items() if c in channels) for chunk in chunks if chunk.counts is not None
+            ]
             rows = sum(known) if len(known) == len(chunks) else None
             yield Split(self.paths[k], None, rows, sum(c.length for c in chunks))
 

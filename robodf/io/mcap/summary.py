@@ -212,12 +212,8 @@ def _doubt(index: _Index, data_start: int, file_size: int) -> _Doubt | None:
         unexplained -= length
     for chunk in index.chunks:
         first = chunk.offset + chunk.length
-        if not all(
-            first <= o < first + chunk.message_index_length for o in chunk.message_index_offsets.values()
-        ):
-            return _Doubt(
-                f"the message indexes of the chunk at offset {chunk.offset} are not behind it", True
-            )
+        if not all(first <= o < first + chunk.message_index_length for o in chunk.message_index_offsets.values()):
+            return _Doubt(f"the message indexes of the chunk at offset {chunk.offset} are not behind it", True)
         if not chunk.message_index_offsets and chunk.uncompressed_size and statistics is None:
             return _Doubt("a chunk without message indexes, and no statistics to name its channels", False)
     if unexplained >= MESSAGE_HEAD:  # room for messages that no index mentions

@@ -265,6 +265,4 @@ def _chunk_index(chunk: ChunkIndex) -> bytes:
     offsets = b"".join(struct.pack("<HQ", c, o) for c, o in chunk.message_index_offsets.items())
     content = struct.pack("<QQQQ", chunk.start_time, chunk.end_time, chunk.offset, chunk.length)
     content += _blob(offsets) + struct.pack("<Q", chunk.message_index_length) + _text(chunk.compression)
-    return _record(
-        Op.CHUNK_INDEX, content + struct.pack("<QQ", chunk.compressed_size, chunk.uncompressed_size)
-    )
+    return _record(Op.CHUNK_INDEX, content + struct.pack("<QQ", chunk.compressed_size, chunk.uncompressed_size))

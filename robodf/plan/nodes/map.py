@@ -86,7 +86,7 @@ class MapBatches(Plan):
 
 
 def batches_of(frame: pl.LazyFrame, size: int | None) -> Iterator[pl.DataFrame]:
-    """The rows of a query in order, in frames of exactly `size` rows and a rest; a frame of no rows if there are none."""
+    """The rows of a query in order, in frames of exactly `size` rows and a rest; one of no rows if there are none."""
     if size is None:
         yield frame.collect(engine="streaming")
         return

@@ -173,7 +173,7 @@ def _wanted(name: str | tuple[str, ...], out: Names) -> bool:
 
 
 def _needed(kept: Named, out: Names) -> Names:
-    """The paths that the expressions read; of a renamed struct only the fields that are asked for under its new name."""
+    """The paths that the expressions read; of a renamed struct only the fields asked for under its new name."""
     found: set[str] = set()
     for name, e in kept:
         below = [p for p in out if isinstance(name, str) and p.startswith(name + SEPARATOR)]

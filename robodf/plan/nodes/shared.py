@@ -19,7 +19,9 @@ class Shared(Plan):
     same_count = True
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
-        return inputs[0].cache()
+        # Not LazyFrame.cache(): with filters on its uses the planners of Polars 1.44 and 2.1 panic, and each cache
+        # below another doubles the time that they take.
+        return _kept_rows(inputs[0], Kept(), self.schema, "shared")
 
     @cached_property
     def schema(self) -> Schema:
@@ -48,6 +50,21 @@ class Kept:
         return Kept, ()  # another process computes its own
 
 
+def _kept_rows(source: pl.LazyFrame, kept: Kept, schema: Schema, name: str) -> pl.LazyFrame:
+    """The rows of `source`, which are computed by the first who reads them and held in `kept`."""
+    from robodf.io.stream import from_batches
+
+    def rows():
+        with kept.lock:
+            if kept.rows is None:
+                kept.rows = source.collect(engine="streaming")
+            found = kept.rows
+        for start in range(0, max(found.height, 1), _STEP):
+            yield found.slice(start, _STEP)
+
+    return from_batches(rows, schema, name)
+
+
 @node
 class Cached(Plan):
     """What `df.cache()` gives: the first run keeps the rows for all later ones."""
@@ -58,19 +75,7 @@ class Cached(Plan):
     cuts = True
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
-        from robodf.io.stream import from_batches
-
-        (source,) = inputs
-
-        def rows():
-            with self.kept.lock:
-                if self.kept.rows is None:
-                    self.kept.rows = source.collect(engine="streaming")
-                found = self.kept.rows
-            for start in range(0, max(found.height, 1), _STEP):
-                yield found.slice(start, _STEP)
-
-        return from_batches(rows, self.schema, "cache")
+        return _kept_rows(inputs[0], self.kept, self.schema, "cache")
 
     @cached_property
     def schema(self) -> Schema:
