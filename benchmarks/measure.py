@@ -33,6 +33,7 @@ class Pair:
 
     ours: tuple[float, ...]
     theirs: tuple[float, ...]
+    cpu_ratios: tuple[float, ...] = ()
 
     @property
     def ratios(self) -> list[float]:
@@ -42,6 +43,11 @@ class Pair:
     @property
     def ratio(self) -> float:
         return statistics.median(self.ratios)
+
+    @property
+    def cpu_ratio(self) -> float:
+        """The median ratio of CPU seconds of the process, all threads: waiting for a busy machine is not in it."""
+        return statistics.median(self.cpu_ratios)
 
     @property
     def spread(self) -> str:
@@ -58,13 +64,16 @@ def alternate(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int, w
     for _ in range(warm_up):
         ours()
         theirs()
-    a: list[float] = []
-    b: list[float] = []
+    a: list[tuple[float, float]] = []
+    b: list[tuple[float, float]] = []
     for turn in range(rounds):
         order = ((ours, a), (theirs, b)) if turn % 2 == 0 else ((theirs, b), (ours, a))
         for function, into in order:
-            into.append(seconds(function))
-    return Pair(tuple(a), tuple(b))
+            started = time.process_time()
+            wall = seconds(function)
+            into.append((wall, time.process_time() - started))
+    cpu = tuple(x / y for (_, x), (_, y) in zip(a, b))
+    return Pair(tuple(wall for wall, _ in a), tuple(wall for wall, _ in b), cpu)
 
 
 def seconds(function: Callable[[], Any]) -> float:

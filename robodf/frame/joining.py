@@ -49,6 +49,11 @@ class Joining(FrameBase):
         if maintain_order not in _ORDERS:
             raise OptionError(f"join: maintain_order is one of {_ORDERS}, not {maintain_order!r}")
         left_keys, right_keys = self._keys(right, on, left_on, right_on, how)
+        for key in right_keys:
+            # Polars 1.44 and 2.1 drop both the key and the column that gets its name by the suffix.
+            bare = key.ref.removesuffix(suffix) if isinstance(key, Col) else ""
+            if isinstance(key, Col) and bare != key.ref and bare in self._plan.schema and bare in right.schema:
+                raise QueryError(f"join: {bare!r} of the right side would be called {key.ref!r}, as a key is: give suffix=")
         return self._then(
             Join(self._plan, right, left_keys, right_keys, how, suffix, coalesce, nulls_equal, maintain_order)
         )

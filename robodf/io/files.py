@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from robodf.errors import FileFormatError, NoFilesError, OptionError, hint, listing
+from robodf.io.counting import Counter
 
 StorageOptions = Mapping[str, Any] | None
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
@@ -38,6 +39,7 @@ class FileReader:
         self.size = size
         self.bytes_read = 0
         self.reads = 0
+        self.counter: Counter | None = None  # what else is told of each read
         self._source = source
         self._lock = threading.Lock()
 
@@ -54,6 +56,8 @@ class FileReader:
         with self._lock:
             self.reads += 1
             self.bytes_read += len(data)
+        if self.counter is not None:
+            self.counter.add(bytes=len(data))
         if len(data) != length:
             raise FileFormatError(
                 f"{self.path}: got {len(data)} of {length} bytes at offset {offset}: "

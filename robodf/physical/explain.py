@@ -69,7 +69,7 @@ def physical(plan: Plan) -> str:
             held.append(f"{n.label()}: {reason}")
         if isinstance(n, Scan):
             said = str(n.source.report(n.request))
-            return f"\n    reads {said}" if said else ""
+            return f"| reads {said}" if said else ""
         return ""
 
     queries = [plan, *(i for n in walk(plan) if isinstance(n, Plan) and n.cuts for i in n.inputs())]

@@ -185,6 +185,7 @@ def tree(plan: Plan, note: Any = lambda plan: "") -> str:
         if parents.get(id(p), 0) > 1:
             seen[id(p)] = len(seen) + 1
             mark = f"#{seen[id(p)]} "
-        lines.append("  " * depth + mark + p.label() + note(p))
+        indent = "  " * depth
+        lines += [indent + mark + p.label(), *(f"{indent}  {line}" for line in note(p).splitlines())]
         stack += [(child, depth + 1) for child in reversed(p.inputs())]
     return "\n".join(lines)

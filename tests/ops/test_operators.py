@@ -110,6 +110,13 @@ def test_joins_on_two_expressions_of_one_column(run, df) -> None:
     assert sorted(run(made)["z"].to_list()) == [7, 8]
 
 
+def test_a_key_with_the_name_that_the_suffix_makes(df) -> None:
+    other = rd.from_dict({"a": [1], "a_right": [2]})
+    with pytest.raises(QueryError, match="suffix="):
+        df.join(other, left_on="a", right_on="a_right")
+    assert df.join(other, left_on="a", right_on="a_right", suffix="_b").collect().to_dicts()[0]["a_b"] == 1
+
+
 def test_lambdas(run, df) -> None:
     assert run(df.filter(lambda x: x["a"] > 1))["a"].to_list() == [2, 3]
     assert run(df.filter(lambda x: x["b"] == "x"))["a"].to_list() == [1, 3]

@@ -462,6 +462,10 @@ def join(d: Draw, a: State, b: State) -> State:
 
 
 def _joined(a: State, b: State, options: dict, ours: dict, theirs: dict, text: str, order: str | None) -> State:
+    taken = theirs.get("right_on")
+    bare = taken.removesuffix(options["suffix"]) if isinstance(taken, str) else taken
+    if isinstance(taken, str) and bare != taken and bare in a.schema and bare in b.schema:
+        raise NotHere  # Polars loses a column there: robodf refuses it
     theirs = {**options, **theirs}
     try:
         lazy = a.lazy.join(b.lazy, **theirs)

@@ -44,16 +44,16 @@ def summaries(paths: tuple[str, ...], states: tuple[State, ...], on_error: str, 
 
 
 class counted:
-    """An open file whose reads are added to `counting.read` when it is closed."""
+    """An open file whose reads are added to `counting.read`."""
 
     def __init__(self, path: str, storage: tuple):
         self._file = open_file(path, dict(storage))
+        self._file.counter = read
 
     def __enter__(self) -> FileReader:
         return self._file
 
     def __exit__(self, *exc: object) -> None:
-        read.add(bytes=self._file.bytes_read)
         self._file.close()
 
 

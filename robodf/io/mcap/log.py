@@ -12,10 +12,43 @@ from robodf.errors import QueryError
 from robodf.io.mcap.files import recording_names, summaries
 from robodf.io.mcap.load import times_known
 from robodf.io.mcap.selection import END_OF_TIME
+from robodf.io.mcap.summary import Summary
 from robodf.io.mcap.topic import TIME, kind_of
 
 if TYPE_CHECKING:
     from robodf.frame.frame import PipelineDataFrame
+
+
+_TOPICS = {
+    "topic": pl.String,
+    "type": pl.String,
+    "encoding": pl.String,
+    "count": pl.Int64,
+    "rate_hz": pl.Float64,
+    "start": TIME,
+    "end": TIME,
+    "files": pl.Int64,
+}
+
+
+def _facts(summary: Summary) -> dict[str, dict[str, Any]]:
+    """For each topic of a file: type, encoding, count (None: not known), first and last time (ns) of its chunks."""
+    counts = None if summary.statistics is None else summary.statistics.channel_message_counts
+    facts: dict[str, dict[str, Any]] = {}
+    for channel_id, channel in sorted(summary.channels.items()):
+        kind = kind_of(summary, channel_id)
+        new = {"topic": channel.topic, "type": kind.schema_name, "encoding": kind.message_encoding, "count": 0}
+        row = facts.setdefault(channel.topic, {**new, "start": None, "end": None})
+        row["count"] = None if counts is None else row["count"] + counts.get(channel_id, 0)
+    for chunk in summary.chunks:
+        if not times_known(chunk):
+            continue
+        held = chunk.counts if chunk.counts is not None else chunk.message_index_offsets
+        for topic in {summary.channels[c].topic for c in held if c in summary.channels}:
+            row = facts[topic]
+            row["start"] = chunk.start_time if row["start"] is None else min(row["start"], chunk.start_time)
+            row["end"] = chunk.end_time if row["end"] is None else max(row["end"], chunk.end_time)
+    return facts
 
 
 class Log:
@@ -44,35 +77,24 @@ class Log:
         """One row a topic: topic, type, encoding, count, rate_hz, start, end, files.
 
         `start` and `end` are those of the chunks that hold the topic (an index has no finer times), `rate_hz` is the
-        count over that time; `count` is null where a file has no counts.
+        count over that time, gaps between files left out; `count` is null where a file has no counts.
         """
         rows: dict[str, dict[str, Any]] = {}
         for summary in self._summaries:
-            seen: set[str] = set()
-            for channel_id, channel in sorted(summary.channels.items()):
-                kind = kind_of(summary, channel_id)
-                row = rows.setdefault(channel.topic, {
-                    "topic": channel.topic, "type": kind.schema_name, "encoding": kind.message_encoding,
-                    "count": 0, "start": None, "end": None, "files": 0})  # fmt: skip
-                row["files"] += channel.topic not in seen
-                seen.add(channel.topic)
-                counts = None if summary.statistics is None else summary.statistics.channel_message_counts
-                if row["count"] is not None:
-                    row["count"] = None if counts is None else row["count"] + counts.get(channel_id, 0)
-                for chunk in summary.chunks:
-                    held = chunk.counts if chunk.counts is not None else chunk.message_index_offsets
-                    if times_known(chunk) and channel_id in held:
-                        row["start"] = min(t for t in (row["start"], chunk.start_time) if t is not None)
-                        row["end"] = max(t for t in (row["end"], chunk.end_time) if t is not None)
-        table = []
-        for row in sorted(rows.values(), key=lambda r: r["topic"]):
-            span = (row["end"] - row["start"]) / 1e9 if row["start"] is not None else 0
-            rate = row["count"] / span if row["count"] and span > 0 else None
-            times = {n: t if t is not None and t < END_OF_TIME else None for n in ("start", "end") for t in [row[n]]}
-            table.append({**row, **times, "rate_hz": rate})
-        schema = {"topic": pl.String, "type": pl.String, "encoding": pl.String, "count": pl.Int64,
-                  "rate_hz": pl.Float64,                  "start": TIME, "end": TIME, "files": pl.Int64}  # fmt: skip
-        return pl.DataFrame(table, schema=schema)
+            for topic, part in _facts(summary).items():
+                row = rows.setdefault(topic, {**part, "files": 0, "count": 0, "span": 0, "start": None, "end": None})
+                row["files"] += 1
+                row["count"] = None if None in (row["count"], part["count"]) else row["count"] + part["count"]
+                if part["start"] is not None:
+                    row["span"] += part["end"] - part["start"]
+                    row["start"] = min(part["start"], row["start"] if row["start"] is not None else part["start"])
+                    row["end"] = max(part["end"], row["end"] if row["end"] is not None else part["end"])
+        for row in rows.values():
+            row["rate_hz"] = row["count"] / row["span"] * 1e9 if row["count"] and row["span"] else None
+            for name in ("start", "end"):
+                row[name] = None if row[name] is None or row[name] >= END_OF_TIME else row[name]
+        table = [{name: row[name] for name in _TOPICS} for _, row in sorted(rows.items())]
+        return pl.DataFrame(table, schema=_TOPICS)
 
     @property
     def message_count(self) -> int | None:
