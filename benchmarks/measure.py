@@ -69,19 +69,22 @@ def alternate(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int, w
     for turn in range(rounds):
         order = ((ours, a), (theirs, b)) if turn % 2 == 0 else ((theirs, b), (ours, a))
         for function, into in order:
-            started = time.process_time()
-            wall = seconds(function)
-            into.append((wall, time.process_time() - started))
+            into.append(_clocks(function))
     cpu = tuple(x / y for (_, x), (_, y) in zip(a, b))
     return Pair(tuple(wall for wall, _ in a), tuple(wall for wall, _ in b), cpu)
 
 
 def seconds(function: Callable[[], Any]) -> float:
-    """The wall clock of one call; what it returns is freed after the clock stopped."""
+    """The wall clock of one call."""
+    return _clocks(function)[0]
+
+
+def _clocks(function: Callable[[], Any]) -> tuple[float, float]:
+    """Wall clock and CPU seconds of one call; what it returns is freed after the clocks stopped."""
     gc.collect()
-    started = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     kept = function()
-    elapsed = time.perf_counter() - started
+    elapsed = time.perf_counter() - wall, time.process_time() - cpu
     del kept
     return elapsed
 

@@ -91,7 +91,8 @@ def run_queries(report: Report, rows: int, rounds: int) -> None:
     report.say(f"## Five queries over {rows:,} rows: {human(size)} of Parquet in {len(parts)} files\n")
     report.say(
         "robodf: from `rd.read_parquet(...)` to the rows, planning included. By hand: `pl.scan_parquet(...)` to "
-        f"`collect(engine='streaming')`. {rounds} turns; a ratio above 1 is what robodf costs. CPU time is that of all threads; on a machine with other load it is the steadier of the two. Results are compared.\n"
+        f"`collect(engine='streaming')`. {rounds} turns; a ratio above 1 is what robodf costs. CPU time is that of all "
+        "threads: on a machine with other load it is the steadier of the two. Results are compared.\n"
     )
     table, ratios, cpu = [], [], []
     for name, (ours, theirs, keys) in queries(folder, small).items():

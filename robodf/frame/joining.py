@@ -52,6 +52,8 @@ class Joining(FrameBase):
         for key in right_keys:
             # Polars 1.44 and 2.1 drop both the key and the column that gets its name by the suffix.
             bare = key.ref.removesuffix(suffix) if isinstance(key, Col) else ""
+            if any(isinstance(k, Col) and k.ref == bare for k in right_keys):
+                continue
             if isinstance(key, Col) and bare != key.ref and bare in self._plan.schema and bare in right.schema:
                 raise QueryError(f"join: {bare!r} of the right side would be called {key.ref!r}, as a key is: give suffix=")
         return self._then(

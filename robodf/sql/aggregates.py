@@ -82,6 +82,7 @@ def _mean(g: Given) -> Expr:
 
 
 def _max(g: Given) -> Expr:
+    _check_ordered(g)
     if not g.dtype.is_float():
         return _of(g.x, "max")
     # NaN is the greatest value in SQL; Polars' max passes it over.
@@ -89,7 +90,13 @@ def _max(g: Given) -> Expr:
     return when(nan, Lit(float("nan"), g.dtype), _of(g.x, "max"))
 
 
+def _check_ordered(g: Given) -> None:
+    if g.dtype.is_nested():
+        raise g.stage.query.fail(g.node, f"values of type {g.dtype} have no order")
+
+
 def _min(g: Given) -> Expr:
+    _check_ordered(g)
     return _of(g.x, "min")
 
 
@@ -211,6 +218,7 @@ def aggregate(stage: Stage, node: exp.Expr) -> Expr:
         query.check_args(node, ("this", "expression"))
         inner, condition = node.this, compile_predicate(stage, node.expression.this)
     query.check_args(inner, ("this", "expressions"))
+    stage.at = node
     items, distinct, order = _unwrapped(stage, list(inner.expressions))
     star = not items or isinstance(items[0], exp.Star)
     least, most, build = AGGREGATES[inner.name.lower()]
@@ -250,6 +258,8 @@ def _unwrapped(stage: Stage, items: list[exp.Expr]) -> tuple[list, bool, list[ex
     if items and isinstance(items[0], exp.Distinct):
         stage.query.check_args(items[0], ("expressions",))
         distinct, items = True, [*items[0].expressions, *items[1:]]
+        if not items:
+            raise stage.query.fail(stage.at, "DISTINCT goes with an argument")
         if isinstance(items[-1], exp.Order):
             order, items = items[-1].expressions, [*items[:-1], items[-1].this]
     return items, distinct, order

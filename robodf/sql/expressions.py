@@ -225,6 +225,11 @@ def _negative(stage: Stage, node: exp.Neg) -> Expr:
     e = compile_expr(stage, node.this)
     if isinstance(e, Lit) and isinstance(e.value, (int, float)) and e.dtype is None:
         return Lit(-e.value)
+    dtype = stage.dtype(e)
+    if dtype == pl.Null:
+        return e
+    if not (dtype.is_numeric() or isinstance(dtype, pl.Duration)):
+        raise stage.query.fail(node, f"- takes a number, not {dtype}")
     return Call("__neg__", (operators.widened(stage, e),))
 
 
@@ -308,22 +313,25 @@ def _concat(stage: Stage, node: exp.DPipe) -> Expr:
 @handles(exp.Case, args="this ifs default")
 def _case(stage: Stage, node: exp.Case) -> Expr:
     subject = None if node.this is None else compile_expr(stage, node.this)
-    args: list[Expr] = []
+    conditions, values = [], []
     for branch in node.args["ifs"]:
         if subject is None:
-            args.append(compile_predicate(stage, branch.this))
+            conditions.append(compile_predicate(stage, branch.this))
         else:
-            args.append(operators.compared(stage, branch, "__eq__", subject, compile_expr(stage, branch.this)))
-        args.append(compile_expr(stage, branch.args["true"]))
+            conditions.append(operators.compared(stage, branch, "__eq__", subject, compile_expr(stage, branch.this)))
+        values.append(compile_expr(stage, branch.args["true"]))
     default = node.args.get("default")
-    return Call("pl.when", (*args, Lit(None) if default is None else compile_expr(stage, default)))
+    values.append(Lit(None) if default is None else compile_expr(stage, default))
+    *values, last = operators.alike(stage, node, values)
+    return Call("pl.when", (*(part for pair in zip(conditions, values) for part in pair), last))
 
 
 @handles(exp.If, args="this true false")
 def _if(stage: Stage, node: exp.If) -> Expr:
     otherwise = node.args.get("false")
     default = Lit(None) if otherwise is None else compile_expr(stage, otherwise)
-    return Call("pl.when", (compile_predicate(stage, node.this), compile_expr(stage, node.args["true"]), default))
+    chosen, default = operators.alike(stage, node, [compile_expr(stage, node.args["true"]), default])
+    return Call("pl.when", (compile_predicate(stage, node.this), chosen, default))
 
 
 @handles(exp.Cast, exp.TryCast, args="this to safe")
@@ -403,7 +411,7 @@ def _array(stage: Stage, node: exp.Array) -> Expr:
     parts = [compile_expr(stage, e) for e in node.expressions]
     if not parts:
         raise stage.query.fail(node, "the empty list has no type")
-    return operators.listed(parts)
+    return operators.listed(stage, node, parts)
 
 
 # -- calls ----------------------------------------------------------------------------------------------------

@@ -73,12 +73,16 @@ def _log(stage: Stage, a: Expr, b: Expr | None) -> Expr:
 
 def _extreme(fn: str) -> Callable[..., Expr]:
     def build(stage: Stage, first: Expr, *rest: Expr) -> Expr:
-        best = first
-        for e in rest:  # by comparing, since NaN is the greatest of all; nulls are passed over
+        best, *others = operators.alike(stage, stage.at, [first, *rest])
+        for e in others:  # by comparing, since NaN is the greatest of all; nulls are passed over
             best = Call("pl.when", (is_null(best), e, is_null(e), best, Call(fn, (e, best)), e, best))
         return best
 
     return build
+
+
+def _coalesce(stage: Stage, *parts: Expr) -> Expr:
+    return Call("pl.coalesce", tuple(operators.alike(stage, stage.at, list(parts))))
 
 
 def _substring(stage: Stage, e: Expr, start: Expr, length: Expr | None) -> Expr:
@@ -291,8 +295,8 @@ FUNCTIONS: dict[str, tuple[str, Callable[..., Expr]]] = {
     "isnan": _bool_float("is_nan"), "isinf": _bool_float("is_infinite"), "isfinite": _bool_float("is_finite"),
     "greatest": ("A A*", _extreme("__gt__")), "least": ("A A*", _extreme("__lt__")),
     # any value
-    "coalesce": ("A A*", lambda first, *rest: Call("pl.coalesce", (first, *rest))),
-    "ifnull": ("A A", lambda a, b: Call("pl.coalesce", (a, b))), "nullif": ("A A", _nullif),
+    "coalesce": ("A A*", _coalesce),
+    "ifnull": ("A A", _coalesce), "nullif": ("A A", _nullif),
     # texts
     "lower": ("S", _method("str.to_lowercase")), "upper": ("S", _method("str.to_uppercase")),
     "length": ("A", _length), "strlen": ("S", _int("str.len_bytes")), "reverse": ("S", _method("str.reverse")),
@@ -317,7 +321,7 @@ FUNCTIONS: dict[str, tuple[str, Callable[..., Expr]]] = {
     "list_slice": ("A i i", _slice), "list_sum": ("L", _method("list.sum")), "list_max": ("L", _method("list.max")),
     "list_min": ("L", _method("list.min")), "list_avg": ("L", _method("list.mean")),
     "list_sort": ("L", _method("list.sort", nulls_last=True)), "list_distinct": ("L", _method("list.unique")),
-    "list_value": ("A A*", lambda first, *rest: operators.listed([first, *rest])),
+    "list_value": ("A A*", lambda stage, first, *rest: operators.listed(stage, stage.at, [first, *rest])),
     "array_to_string": ("L s", lambda e, by: Call("list.join", (e, by))), "struct_extract": ("A s", _struct_field),
     # times
     "date_part": ("s T", _part), "date_trunc": ("s T", _truncated), "to_timestamp": ("N", _to_timestamp),

@@ -276,6 +276,8 @@ def _equality(left: Stage, right: Stage, node: exp.Expr, made: Expr) -> tuple[Ex
 
 def _using(left: Stage, right: Stage, node: exp.Join, how: str, using: list[str]) -> Stage:
     lefts, rights, pairs = [], [], []
+    if len({name.lower() for name in using}) < len(using):
+        raise left.query.fail(node, "USING names a column twice")
     for name in using:
         sides = []
         for stage in (left, right):

@@ -106,7 +106,7 @@ def compared(stage: Stage, node: exp.Expr, fn: str, a: Expr, b: Expr) -> Expr:
         return Lit(None, pl.Boolean())
     if {ka, kb} == {"boolean", "number"}:
         a, b = (cast(e, pl.Int64) if k == "boolean" else e for e, k in ((a, ka), (b, kb)))
-    elif ka != kb:
+    elif ka != kb or (ta.is_nested() and fn not in ("__eq__", "__ne__", "eq_missing", "ne_missing")):
         raise stage.query.fail(node, f"{_SWAPPED[fn]} compares {ta} with {tb}: cast one of them")
     if isinstance(ta, pl.Datetime) and isinstance(tb, pl.Datetime) and (ta.time_zone is None) != (tb.time_zone is None):
         a, b = (_utc(e, t) for e, t in ((a, ta), (b, tb)))
@@ -121,8 +121,23 @@ def _utc(e: Expr, dtype: pl.Datetime) -> Expr:
     return Call("dt.replace_time_zone", (e, "UTC"))
 
 
+def alike(stage: Stage, node: exp.Expr, parts: list[Expr]) -> list[Expr]:
+    """Values of one column: text constants as the type of the others; SQLError where the types do not go together."""
+    lead = next((e for e in parts if types.kind(stage.dtype(e)) not in ("text", "null")), None)
+    if lead is not None:
+        parts = [_as(stage, node, e, lead) for e in parts]
+    kinds = {types.kind(stage.dtype(e)) for e in parts} - {"null"}
+    if len(kinds) > 1 and kinds != {"boolean", "number"}:
+        raise stage.query.fail(
+            node, f"the values are of different types ({', '.join(sorted(kinds))}): cast some of them"
+        )
+    return parts
+
+
 def is_in(stage: Stage, node: exp.Expr, e: Expr, values: list[Expr]) -> Expr:
     """`e IN (values)`: null where nothing matches and a value, or `e`, is null."""
+    if not values:
+        raise stage.query.fail(node, "IN needs a value")
     nulls = [v for v in values if isinstance(v, Lit) and v.value is None]
     rest = [_as(stage, node, v, e) for v in values if not any(v is n for n in nulls)]
     if isinstance(e, Lit) or not rest or not _alike(rest):
@@ -240,9 +255,12 @@ def _time_arithmetic(stage: Stage, node: exp.Expr, sign: str, a: Expr, b: Expr) 
     return Call(fn, (a, b))
 
 
-def listed(parts: list[Expr]) -> Expr:
+def listed(stage: Stage, node: exp.Expr, parts: list[Expr]) -> Expr:
     """A list of its elements. Whole numbers get their type here: Polars cannot search a list of untyped constants."""
-    typed = [Lit(e.value, pl.Int64()) if isinstance(e, Lit) and type(e.value) is int else e for e in parts]
+    typed = [
+        Lit(e.value, pl.Int64()) if isinstance(e, Lit) and type(e.value) is int else e
+        for e in alike(stage, node, parts)
+    ]
     return Call("pl.concat_list", tuple(typed))
 
 

@@ -58,6 +58,8 @@ def parse(text: str) -> tuple[exp.Expr, bool]:
         raise SQLError("the query is nested too deeply: name parts of it WITH ... AS (...)") from None
     except SqlglotError:
         raise underlined(text, _unclosed(text), "the query cannot be read: a quote is not closed") from None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # sqlglot's, on broken text
+        raise SQLError(f"the query cannot be read: {text.strip()[:200]}") from None
     if not statements:
         raise SQLError("rd.sql got an empty query")
     if len(statements) > 1:

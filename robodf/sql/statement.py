@@ -78,6 +78,8 @@ def with_clause(query: Query, node: exp.Expr, env: Env) -> Env:
 def select_plan(query: Query, node: exp.Select, env: Env) -> Plan:
     """FROM, WHERE, GROUP BY, HAVING, SELECT, QUALIFY, DISTINCT, ORDER BY, LIMIT."""
     query.check_args(node, _SELECT_ARGS)
+    if not node.expressions:
+        raise query.fail(node, "SELECT names no column")
     env = with_clause(query, node, env)
     stage = from_clause(query, node, env)
     stage.aliases = {e.alias.lower(): e.this for e in node.expressions if isinstance(e, exp.Alias)}
@@ -205,6 +207,8 @@ def _star(stage: Stage, node: exp.Expr) -> list[Output]:
         new[item.alias.lower()] = item.this
     other = {}
     for item in renamed:
+        if not isinstance(item, exp.Alias):
+            raise query.fail(node, "RENAME is written * RENAME (a AS b)")
         _known(query, item, item.this.name, known, fields)
         other[item.this.name.lower()] = item.alias
     outputs = []
@@ -242,6 +246,8 @@ def _finished(stage: Stage, node: exp.Select, outputs: list[Output]) -> Plan:
         return limited(query, node, _sorted(plan, keys))
     keys = [_sort_key(stage, o, outputs) for o in _order_items(query, node, len(outputs))]
     if distinct is not None:
+        if not distinct.args["on"].expressions:
+            raise query.fail(node, "DISTINCT ON names no column")
         on = [compile_expr(stage, _by_position(stage, e, node.expressions)) for e in distinct.args["on"].expressions]
         names = tuple(e.ref if isinstance(e, Col) else stage.add("distinct", e).ref for e in on)
         stage.plan = Unique(_sorted(stage.plan, keys), names, "first", True)

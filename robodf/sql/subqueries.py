@@ -149,6 +149,8 @@ def _correlated(stage: Stage, node: exp.Expr) -> tuple[Plan, list[Expr], list[Ex
 
     if not isinstance(node, exp.Select) or node.args.get("where") is None or node.args.get("from_") is None:
         return None
+    if not node.expressions:
+        raise stage.query.fail(node, "SELECT names no column")
     env = with_clause(stage.query, node, Env(stage.env.ctes, stage))
     within = from_clause(stage.query, node, env)
     outer_parts, inner_parts = [], []

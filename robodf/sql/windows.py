@@ -129,7 +129,13 @@ def _frame(stage: Stage, spec: exp.Expr | None, ordered: bool) -> str | int:
             return "all"
         if end in (None, "CURRENT ROW") and kind in ("ROWS", "RANGE"):
             return "rows" if kind == "ROWS" else ("peers" if ordered else "all")
-    if isinstance(start, exp.Literal) and end in (None, "CURRENT ROW") and kind == "ROWS" and sides[0] == "PRECEDING":
+    if (
+        isinstance(start, exp.Literal)
+        and start.name.isdigit()
+        and end in (None, "CURRENT ROW")
+        and kind == "ROWS"
+        and sides[0] == "PRECEDING"
+    ):
         return int(start.name)
     raise stage.query.fail(spec, _FRAMES)
 
@@ -214,6 +220,8 @@ def _running(over: Over, node: exp.Window, call: exp.Anonymous, frame: str | int
         if not dtype.is_numeric():
             raise stage.query.fail(call, f"{name} takes numbers, not {dtype}")
         x = cast(x, pl.Int64 if dtype.is_integer() and name == "sum" else pl.Float64)
+    elif name != "count" and not (dtype.is_numeric() or dtype.is_temporal()):
+        raise stage.query.fail(call, f"a running {name} takes numbers and times, not {dtype}")
     along = over.along(_moving(name, x, frame) if isinstance(frame, int) else _cumulative(name, x, dtype))
     if frame != "peers" or not over.keys:
         return along

@@ -1,5 +1,7 @@
 """Random SQL over two small tables with nulls: rd.sql gives the rows that DuckDB gives."""
 
+# ruff: noqa: E501 - a query stands on a line
+
 from __future__ import annotations
 
 import math

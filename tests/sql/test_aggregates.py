@@ -1,5 +1,7 @@
 """GROUP BY, aggregates and window functions against DuckDB."""
 
+# ruff: noqa: E501 - a query stands on a line
+
 import polars as pl
 import pytest
 

@@ -1,5 +1,9 @@
 """Errors underline the place, name close matches, and nothing unsupported is ignored."""
 
+import contextlib
+import random
+import re
+
 import polars as pl
 import pytest
 
@@ -63,6 +67,18 @@ WRONG = [
     ("select x from robots having speed > 1", "speed > 1", "use WHERE"),
     ("select '日本', sped from robots", "sped", "did you mean"),
     ("select *\nfrom robots\nwhere\tsped > 1", "sped", "line 3"),
+    ("select from robots", None, "names no column"),
+    ("select distinct on () robot from robots", None, "names no column"),
+    ("select robot from robots where t in ()", None, "IN needs a value"),
+    ("select sum(distinct) from robots", None, "DISTINCT goes with an argument"),
+    ("select -robot from robots", "robot", "takes a number"),
+    ("select greatest(t, s) from robots", None, "different types"),
+    ("select coalesce(t, 'x') from robots", None, "cannot be read as one"),
+    ("select case when t > 1 then t else robot end from robots", None, "different types"),
+    ("select [t, robot] from robots", None, "different types"),
+    ("select max(l) from robots", "max(l", "have no order"),
+    ("select max(robot) over (order by t) from robots", "max(robot", "takes numbers and times"),
+    ("select * from robots join maps using (robot, robot)", None, "twice"),
     # understood by the parser, not supported: an error, never ignored
     ("select * from robots tablesample 10%", "10", "not supported"),
     ("select * from robots limit 10%", "10", "not supported"),
@@ -143,6 +159,29 @@ def test_many_conditions():
 def test_a_file_that_is_not_there():
     with pytest.raises(rd.errors.NoFilesError):
         rd.sql("select * from 'no/such/file.parquet'")
+
+
+def test_broken_text_is_a_sql_error():
+    with pytest.raises(SQLError, match="cannot be read"):
+        rd.sql("select {: 7}.k")
+
+
+def test_random_damage_gives_nothing_but_sql_errors():
+    words = [re.findall(r"'[^']*'|\w+|\S", query) for query, _, _ in WRONG] + [
+        "select robot , sum ( speed ) over ( partition by robot order by t ) from robots where t in ( 1 , 2 )".split(),
+        "select distinct on ( robot ) * exclude ( s ) from robots join maps using ( robot ) order by t desc".split(),
+        "with x as ( select l [ 1 ] as e from robots ) select e :: text , case when e > 1 then e end from x".split(),
+        "select robot from robots where not exists ( select z from maps where z = t ) union select ''".split(),
+    ]
+    everything = [w for query in words for w in query]
+    draw = random.Random(7)
+    for _ in range(3000):
+        query = list(draw.choice(words))
+        for _ in range(draw.randint(1, 3)):
+            at = draw.randrange(len(query) + 1)
+            query[at : at + draw.randint(0, 1)] = draw.choice([[], [draw.choice(everything)]])
+        with contextlib.suppress(SQLError, rd.errors.NoFilesError):
+            rd.sql(" ".join(query))
 
 
 def test_explain():

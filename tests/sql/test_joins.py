@@ -99,7 +99,7 @@ def test_files(tmp_path):
     made = rd.sql(f"select robot from '{path}' where speed > 1.5 and robot <> 'c'")
     assert made.collect().rows() == [("b",)]
     plan = str(made.explain("optimized"))
-    assert plan.startswith("Scan") or plan.startswith("Select [robot]\n  Scan"), plan
+    assert plan.startswith(("Scan", "Select [robot]\n  Scan")), plan
     assert "columns=[robot]" in plan
     assert 'col("speed") > 1.5 (exact)' in plan
     assert "Filter" not in plan

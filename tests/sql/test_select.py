@@ -1,5 +1,7 @@
 """Expressions, ORDER BY, LIMIT, DISTINCT, set operations, CTEs and subqueries, each against DuckDB."""
 
+# ruff: noqa: E501 - a query stands on a line
+
 import datetime as dt
 
 import polars as pl
