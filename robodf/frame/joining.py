@@ -55,7 +55,9 @@ class Joining(FrameBase):
             if any(isinstance(k, Col) and k.ref == bare for k in right_keys):
                 continue
             if isinstance(key, Col) and bare != key.ref and bare in self._plan.schema and bare in right.schema:
-                raise QueryError(f"join: {bare!r} of the right side would be called {key.ref!r}, as a key is: give suffix=")
+                raise QueryError(
+                    f"join: {bare!r} of the right side would be called {key.ref!r}, as a key is: give suffix="
+                )
         return self._then(
             Join(self._plan, right, left_keys, right_keys, how, suffix, coalesce, nulls_equal, maintain_order)
         )

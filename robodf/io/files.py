@@ -60,8 +60,7 @@ class FileReader:
             self.counter.add(bytes=len(data))
         if len(data) != length:
             raise FileFormatError(
-                f"{self.path}: got {len(data)} of {length} bytes at offset {offset}: "
-                f"the file shrank while being read"
+                f"{self.path}: got {len(data)} of {length} bytes at offset {offset}: the file shrank while being read"
             )
         return data
 
@@ -142,9 +141,7 @@ def open_file(path: str | os.PathLike[str], storage_options: StorageOptions = No
     return FileReader(name, _remote_size(fs, inner, name), _RemoteBytes(fs, inner))
 
 
-def fingerprint(
-    path: str | os.PathLike[str], storage_options: StorageOptions = None
-) -> tuple[int, int | str]:
+def fingerprint(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> tuple[int, int | str]:
     """`(size in bytes, mtime in ns or etag)`: changes when the file does, so that a cache can tell."""
     name = _name(path)
     if not is_remote(name):
@@ -164,9 +161,7 @@ def fingerprint(
     return int(info.get("size") or 0), str(mark)
 
 
-def list_files(
-    paths: Paths, extensions: tuple[str, ...], storage_options: StorageOptions = None
-) -> list[str]:
+def list_files(paths: Paths, extensions: tuple[str, ...], storage_options: StorageOptions = None) -> list[str]:
     """The files that `paths` names, in natural order (`run_9` before `run_10`), each once.
 
     `paths` is a file, a glob (`**` goes through directories), a directory (searched recursively for

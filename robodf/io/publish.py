@@ -83,9 +83,7 @@ def remove_stale(target: Path) -> None:
 def naming(error: OSError, target: Path | str) -> OSError:
     """The same error (errno, and so its class), worded with the target that could not be written."""
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return OSError(
-        error.errno or errno.EIO, f"cannot write {target}, which is left as it was: {reason}", str(target)
-    )
+    return OSError(error.errno or errno.EIO, f"cannot write {target}, which is left as it was: {reason}", str(target))
 
 
 def publish_file(staged: Path, target: Path, *, replace: bool) -> None:

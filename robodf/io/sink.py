@@ -155,9 +155,7 @@ def write(
     path, single = _local(text, form)
     if single and (partition_by or rows_per_file):
         option = "partition_by" if partition_by else "rows_per_file"
-        raise OptionError(
-            f"{option} makes a directory of files, but {text!r} names one file; drop its extension"
-        )
+        raise OptionError(f"{option} makes a directory of files, but {text!r} names one file; drop its extension")
     _check_target(path, single, mode)
     adding = mode == "append" and path.is_dir() and any(path.iterdir())
     if adding:
@@ -327,9 +325,7 @@ def _check_remote(
     storage_options: Mapping[str, Any] | None,
 ) -> None:
     if form.name == "json":
-        raise OptionError(
-            "a JSON array is made on a local disk; write ndjson to object stores, or write and upload"
-        )
+        raise OptionError("a JSON array is made on a local disk; write ndjson to object stores, or write and upload")
     if not form.matches(url) or partition_by or rows_per_file or mode == "append":
         raise OptionError(
             f"{url!r}: object stores publish single objects, not directories, whole; write one file "

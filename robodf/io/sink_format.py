@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from robodf.compat import KEEP_ORDER
 from robodf.errors import OptionError, SchemaError, hint, listing
 
 # What `write` itself decides: passing one of these through would break order, atomicity or streaming.
@@ -44,9 +45,7 @@ class Format:
 
     def part_extension(self, options: Mapping[str, Any]) -> str:
         """The ending of part files, `.csv.gz` where the options compress."""
-        return self.extensions[0] + (
-            _COMPRESSED.get(options.get("compression", ""), "") if self.compressible else ""
-        )
+        return self.extensions[0] + (_COMPRESSED.get(options.get("compression", ""), "") if self.compressible else "")
 
 
 FORMATS: Mapping[str, Format] = {
@@ -68,9 +67,7 @@ def format_named(name: str) -> Format:
     return FORMATS[name]
 
 
-def checked_options(
-    format: Format, options: Mapping[str, Any], schema: pl.Schema, target: str
-) -> dict[str, Any]:
+def checked_options(format: Format, options: Mapping[str, Any], schema: pl.Schema, target: str) -> dict[str, Any]:
     """The options for the Polars sink with robodf's defaults, or OptionError before anything runs."""
     sink = getattr(pl.LazyFrame, format.sink)
     known = {n for n in inspect.signature(sink).parameters if n not in _OWN and not n.startswith("_")}
@@ -79,8 +76,7 @@ def checked_options(
     for name in options:
         if name not in known:
             raise OptionError(
-                f"no option {name!r} for writing {format.name}{hint(name, known)} Options: "
-                f"{listing(sorted(known))}."
+                f"no option {name!r} for writing {format.name}{hint(name, known)} Options: {listing(sorted(known))}."
             )
     full = _defaults(format, schema, target) | dict(options)
     try:
@@ -133,9 +129,7 @@ def check_types(format: Format, schema: pl.Schema) -> None:
     """SchemaError for columns that the format cannot hold, before anything runs."""
     for name, dtype in schema.items():
         if _holds(dtype, (pl.Object,)):
-            raise SchemaError(
-                f"column {name!r} holds Python objects, which no file format keeps; convert it first"
-            )
+            raise SchemaError(f"column {name!r} holds Python objects, which no file format keeps; convert it first")
         if format.name == "csv" and isinstance(dtype, (pl.List, pl.Array, pl.Struct, pl.Binary, pl.Duration)):
             raise SchemaError(
                 f"CSV cannot hold column {name!r} of type {dtype}; write Parquet or IPC, or convert "
@@ -164,7 +158,7 @@ def run_sink(lf: pl.LazyFrame, path: Any, format: Format, options: Mapping[str, 
     sink = getattr(lf, format.sink)
     if "check_extension" in inspect.signature(sink).parameters:
         more["check_extension"] = False  # the name was checked against the format already
-    sink(path, **options, **more, maintain_order=True, engine="streaming")
+    sink(path, **options, **more, maintain_order=True, engine="streaming", optimizations=KEEP_ORDER)
 
 
 def lines_to_array(path: Path) -> None:

@@ -38,9 +38,7 @@ def check_keys(partition_by: Sequence[str], schema: pl.Schema) -> None:
                 f"partition by a column of text, numbers, booleans or times"
             )
     if partition_by and len(partition_by) == len(schema):
-        raise OptionError(
-            "partition_by names all columns, which leaves none for the files; keep one out of it"
-        )
+        raise OptionError("partition_by names all columns, which leaves none for the files; keep one out of it")
 
 
 def _missing(name: str, schema: pl.Schema) -> ColumnNotFoundError:
@@ -142,9 +140,7 @@ def _shown(schema: Mapping[str, Any]) -> str:
     return ", ".join(f"{n}: {t}" for n, t in schema.items())
 
 
-def _schema_of(
-    path: Path, format: Format, options: Mapping[str, Any]
-) -> Mapping[str, Any] | list[str] | None:
+def _schema_of(path: Path, format: Format, options: Mapping[str, Any]) -> Mapping[str, Any] | list[str] | None:
     """Types where the format keeps them, names where it does not, None where an empty file tells neither."""
     if format.name == "parquet":
         return pl.read_parquet_schema(path)
@@ -184,9 +180,7 @@ def merge(old: Path, new: Path, into: Path) -> list[Path]:
         width = max(5, len(str(first + len(fresh) - 1)))
         for name in there:
             part = _PART.match(name)
-            link_or_copy(
-                old / root / name, into / root / (_part_name(int(part[1]), width, part[2]) if part else name)
-            )
+            link_or_copy(old / root / name, into / root / (_part_name(int(part[1]), width, part[2]) if part else name))
         for number, part in enumerate(sorted(fresh, key=lambda m: int(m[1])), first):
             path = into / root / _part_name(number, width, part[2])
             os.rename(new / root / part[0], path)
@@ -204,8 +198,4 @@ def _folders(base: Path) -> Iterator[Path]:
 
 
 def _files(folder: Path) -> list[str]:
-    return (
-        sorted(e.name for e in os.scandir(folder) if not e.is_dir(follow_symlinks=False))
-        if folder.is_dir()
-        else []
-    )
+    return sorted(e.name for e in os.scandir(folder) if not e.is_dir(follow_symlinks=False)) if folder.is_dir() else []

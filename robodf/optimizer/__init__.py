@@ -30,6 +30,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 _MOST_PASSES = 20
+_MOST_STEPS = 10_000  # of one rule at one place
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,7 @@ def _to_fixpoint(plan: Plan, rule: Rule, schema: Schema, trace: list[Applied] | 
     while (new := apply_rule(plan, rule)) is not plan:
         if not same_schema(new.schema, schema):
             raise RuleError(
-                f"{rule.__name__} changed the schema of\n{tree(plan)}\nto\n{tree(new)}\n"
-                f"from {schema}\nto {new.schema}"
+                f"{rule.__name__} changed the schema of\n{tree(plan)}\nto\n{tree(new)}\nfrom {schema}\nto {new.schema}"
             )
         if id(new) in seen:
             raise RuleError(f"{rule.__name__} goes round in circles on\n{tree(new)}")
@@ -98,7 +98,7 @@ def _at(plan: Plan, rule: Rule) -> Plan:
     """The rule at one place until it finds nothing more: 50 filters on each other need no 50 passes."""
     seen = {id(plan): plan}
     while (new := rule(plan)) is not None and new is not plan:
-        if id(new) in seen:
+        if id(new) in seen or len(seen) > _MOST_STEPS:
             raise RuleError(f"{rule.__name__} goes round in circles on\n{tree(new)}")
         seen[id(new)] = plan = new
     return plan

@@ -7,17 +7,36 @@ from contextlib import contextmanager
 
 import polars as pl
 
-from robodf.compat import original_failure
+from robodf.compat import original_failure, run, run_in_batches
 from robodf.config import check_engine, settings
+from robodf.errors import QueryError
 from robodf.optimizer import optimize
 from robodf.physical.progress import progress
-from robodf.plan.base import Plan, lower_all
+from robodf.plan.base import Plan, lower_all, parents_first
 
 
 def prepare(plan: Plan, engine: str | None = None) -> pl.LazyFrame:
     """The optimized plan as a Polars query."""
     check_engine(engine or settings().engine)
-    return lower_all(optimize(plan))
+    optimized = optimize(plan)
+    _check_nesting(optimized)
+    return lower_all(optimized)
+
+
+_MOST_QUERIES = 128  # nested in each other: each holds a thread, and Polars has 512 that may block
+
+
+def _check_nesting(plan: Plan) -> None:
+    """Refuse a plan whose user functions feed each other so often that Polars would wait for a free thread forever."""
+    deep: dict[int, int] = {}
+    for n in reversed(parents_first(plan)):
+        deep[id(n)] = n.cuts + max((deep[id(i)] for i in n.inputs()), default=0)
+    if deep[id(plan)] > _MOST_QUERIES:
+        raise QueryError(
+            f"{deep[id(plan)]} user functions, caches and shared parts feed one another; at most {_MOST_QUERIES} can. "
+            "Join functions into one, give them the same batch_size and preserves_rows=True so that they run together, "
+            "or write a part of the result to a file"
+        )
 
 
 @contextmanager
@@ -36,13 +55,13 @@ def collect(plan: Plan, engine: str | None = None) -> pl.DataFrame:
     """All rows of the plan."""
     query = prepare(plan, engine)
     with user_errors(), progress("collect"):
-        return query.collect(engine="streaming")
+        return run(query)
 
 
 def stream(plan: Plan, batch_size: int, engine: str | None = None) -> Iterator[pl.DataFrame]:
     """The rows in order, in frames of `batch_size` rows and a rest."""
     query = prepare(plan, engine)
     with user_errors():
-        for batch in query.collect_batches(chunk_size=batch_size, maintain_order=True, engine="streaming"):
+        for batch in run_in_batches(query, batch_size):
             if batch.height:
                 yield batch

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from robodf.compat import run
 from robodf.optimizer import optimize
 from robodf.physical.local import user_errors
 from robodf.plan.base import Plan
@@ -53,7 +54,7 @@ def _run(n: Plan, done: dict[int, pl.DataFrame], stages: list[dict]) -> pl.DataF
     inputs = [done[id(i)].lazy() for i in n.inputs()]
     started = time.perf_counter()
     with user_errors():
-        rows = n.lower(*inputs).collect(engine="streaming")
+        rows = run(n.lower(*inputs))
     seconds = time.perf_counter() - started
     stages.append({"stage": n.label(), "rows": rows.height, "bytes": rows.estimated_size(), "seconds": seconds})
     return rows

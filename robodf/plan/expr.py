@@ -397,10 +397,12 @@ def substitute(e: Expr, by: dict[str, Expr]) -> Expr:
     return go(e)
 
 
-_SYMBOL = dict(zip(
-    [f"__{n}__" for n in [*_BINARY, *_COMPARE]],
-    ["+", "-", "*", "/", "//", "%", "**", "&", "|", "^", "==", "!=", "<", "<=", ">", ">="],
-))
+_SYMBOL = dict(
+    zip(
+        [f"__{n}__" for n in [*_BINARY, *_COMPARE]],
+        ["+", "-", "*", "/", "//", "%", "**", "&", "|", "^", "==", "!=", "<", "<=", ">", ">="],
+    )
+)
 _PREFIX = {"__neg__": "-", "__pos__": "+", "__invert__": "~"}
 
 

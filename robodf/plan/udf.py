@@ -82,9 +82,7 @@ def _as_declared(column: pl.Series, dtype: Any, name: str) -> pl.Series:
     try:
         return column.cast(dtype, strict=True)
     except pl.exceptions.PolarsError as error:
-        raise SchemaError(
-            f"{name} returned {column.name!r} as {column.dtype}, declared {dtype}: {error}"
-        ) from error
+        raise SchemaError(f"{name} returned {column.name!r} as {column.dtype}, declared {dtype}: {error}") from error
 
 
 def to_format(batch: pl.DataFrame, batch_format: str) -> Any:

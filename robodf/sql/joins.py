@@ -334,7 +334,9 @@ def _asof(left: Stage, right: Stage, node: exp.Join, how: str, using: list[str])
     keys = [*zip(on.left, on.right), _paired(left, right, condition, a, b)]
     lefts = [_named(left, p[0], f"asof_left_{i}") for i, p in enumerate(keys)]
     rights = [_named(right, p[1], f"asof_right_{i}") for i, p in enumerate(keys)]
-    sides = [_sorted(stage.plan, names[-1]) for stage, names in ((left, lefts), (right, rights))]
+    # A row of the right side without a time is near to nothing; one of the left side stays, and finds nothing.
+    timed = Filter(right.plan, Call("is_not_null", (Col(rights[-1]),)))
+    sides = [_sorted(left.plan, lefts[-1]), _sorted(timed, rights[-1])]
     plan: Plan = JoinAsof(sides[0], sides[1], lefts[-1], rights[-1], tuple(lefts[:-1]), tuple(rights[:-1]), strategy,
                           None, "_right", False, exact)  # fmt: skip
     if how == "inner":
@@ -351,5 +353,5 @@ _NEAREST = {"__ge__": ("backward", True), "__gt__": ("backward", False), "__le__
 
 
 def _sorted(plan: Plan, by: str) -> Plan:
-    known = Filter(plan, Call("is_not_null", (Col(by),)))
-    return Sort(known, (Col(by),), (False,), (True,))
+    # Nulls first: with nulls last Polars' asof join refuses the frame, or on 1.44 finds the wrong rows.
+    return Sort(plan, (Col(by),), (False,), (False,))

@@ -72,9 +72,7 @@ def start(target: Path, mode: str, key: str = "", **kwargs) -> subprocess.Popen:
         "POLARS_MAX_THREADS": "2",
     }
     args = [sys.executable, "-c", WRITER, str(target), mode, key]
-    return subprocess.Popen(
-        args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **kwargs
-    )
+    return subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **kwargs)
 
 
 @pytest.mark.parametrize(
@@ -136,9 +134,7 @@ i = pl.int_range({NEW}, eager=True)
 write(pl.LazyFrame({{"i": i, "k": i % 4, "s": ["new"] * {NEW}}}), {str(target)!r}, "parquet", mode={mode!r},
       partition_by={keys!r}, rows_per_file=20_000)
 """
-    process = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, cwd=Path(publish.__file__).parents[2]
-    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=Path(publish.__file__).parents[2])
     assert process.returncode in (0, -9), process.stderr.decode()
     assert rows(target) in ((OLD, 0), (OLD, NEW) if mode == "append" else (0, NEW))
     write(old(), target, "parquet", mode="overwrite", partition_by=keys)
@@ -184,9 +180,7 @@ def small_disk(tmp_path):
     """A real filesystem of 1 MiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True
-    )
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True)
     if mounted.returncode:
         pytest.skip("mounting a small filesystem needs rights that this user lacks")
     yield disk

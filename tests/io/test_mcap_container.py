@@ -183,9 +183,7 @@ def test_a_selective_read_reads_little(tmp_path: Path):
         chunks = select_chunks(summary, rare)
         assert len(chunks) == 4
         before = file.reads, file.bytes_read
-        got = [
-            m.payload(i) for c in chunks for m in [read_chunk(file, summary, c, rare)] for i in range(len(m))
-        ]
+        got = [m.payload(i) for c in chunks for m in [read_chunk(file, summary, c, rare)] for i in range(len(m))]
         assert got == [b"rare"] * 4
         assert file.reads - before[0] == 4
         assert file.bytes_read - before[1] == sum(c.length + c.message_index_length for c in chunks)
@@ -313,9 +311,7 @@ def test_wrong_statistics_do_not_change_the_rows(tmp_path: Path, what: str):
             chunks = select_chunks(summary, channels, start, end)
             n = sum(len(read_chunk(file, summary, c, channels, start, end)) for c in chunks)
             want = sum(
-                (ids is None or r[0] in ids)
-                and (start is None or r[1] >= start)
-                and (end is None or r[1] < end)
+                (ids is None or r[0] in ids) and (start is None or r[1] >= start) and (end is None or r[1] < end)
                 for r in rows
             )
             assert n == want

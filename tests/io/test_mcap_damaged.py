@@ -233,9 +233,7 @@ def test_random_mutations(tmp_path: Path, kind: str):
             if action == 0:
                 data[at] ^= 1 << rng.randrange(8)
             elif action == 1:
-                data[at : at + 8] = rng.choice(
-                    (bytes(8), b"\xff" * 8, struct.pack("<Q", 1 << rng.randrange(64)))
-                )
+                data[at : at + 8] = rng.choice((bytes(8), b"\xff" * 8, struct.pack("<Q", 1 << rng.randrange(64))))
             elif action == 2:
                 del data[at : at + rng.randrange(1, 30)]
             elif action == 3:
@@ -324,9 +322,7 @@ def test_sizes_that_lie_take_no_memory(tmp_path: Path):
         for index in (False, True):
             paths.append(tmp_path / f"{i}-{index}.mcap")
             chunk_file(paths[-1], compression, body, size, index)
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, *map(str, paths)], capture_output=True, text=True, timeout=200
-    )
+    done = subprocess.run([sys.executable, "-c", CHILD, *map(str, paths)], capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[0]) < 200, done.stdout
 

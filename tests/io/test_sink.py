@@ -256,9 +256,7 @@ def test_keys_that_readers_take_for_null_are_refused(tmp_path, key, dtype):
 
 
 def test_partitions_of_several_keys_keep_order_and_append(tmp_path):
-    frame = pl.select(i=pl.int_range(50_000)).with_columns(
-        a=pl.col("i") % 3, b=pl.date(2024, 1, pl.col("i") % 2 + 1)
-    )
+    frame = pl.select(i=pl.int_range(50_000)).with_columns(a=pl.col("i") % 3, b=pl.date(2024, 1, pl.col("i") % 2 + 1))
     out = tmp_path / "out"
     for _ in range(2):
         write(frame.lazy(), out, "parquet", partition_by=["a", "b"], rows_per_file=5000, mode="append")
@@ -406,9 +404,7 @@ def test_a_failing_query_leaves_nothing(tmp_path):
         with pytest.raises(RuntimeError, match="the user's own"):
             write(ROWS.lazy().map_batches(fail), tmp_path / target, "parquet")
     with pytest.raises(FileNotFoundError, match=r"missing\.parquet"):
-        write(
-            pl.scan_parquet(tmp_path / "missing.parquet", schema={"i": pl.Int64}), tmp_path / "x.csv", "csv"
-        )
+        write(pl.scan_parquet(tmp_path / "missing.parquet", schema={"i": pl.Int64}), tmp_path / "x.csv", "csv")
     assert os.listdir(tmp_path) == []
 
 

@@ -83,9 +83,7 @@ def test_one_object(store, format):
     objects, options = store
     frame = pl.LazyFrame({"i": range(1000)})
     report = write(frame, f"s3://bucket/deep/x.{format}", format, mode="overwrite", storage_options=options)
-    read = {"parquet": pl.read_parquet, "csv": pl.read_csv, "ndjson": pl.read_ndjson, "ipc": pl.read_ipc}[
-        format
-    ]
+    read = {"parquet": pl.read_parquet, "csv": pl.read_csv, "ndjson": pl.read_ndjson, "ipc": pl.read_ipc}[format]
     assert list(objects) == [f"/bucket/deep/x.{format}"]
     assert read(io.BytesIO(objects[f"/bucket/deep/x.{format}"]))["i"].to_list() == list(range(1000))
     assert (report.rows, report.files) == (1000, (f"s3://bucket/deep/x.{format}",))
@@ -108,9 +106,7 @@ def test_a_json_array_is_refused():
         write(pl.LazyFrame({"i": [1]}), "s3://bucket/x.json", "json", mode="overwrite")
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("s3fs") is not None, reason="with s3fs installed the look succeeds"
-)
+@pytest.mark.skipif(importlib.util.find_spec("s3fs") is not None, reason="with s3fs installed the look succeeds")
 def test_a_look_without_its_package_says_what_to_do():
     with pytest.raises(OptionError, match="s3fs.*mode='overwrite'"):
         write(pl.LazyFrame({"i": [1]}), "s3://bucket/x.parquet", "parquet")

@@ -37,7 +37,8 @@ def test_from_others(run) -> None:
     wanted = [(1, "x"), (2, None)]
     data = {"a": [1, 2], "b": ["x", None]}
     for made in (
-        rd.from_dict(data), rd.from_pandas(pd.DataFrame(data)), rd.from_arrow(pa.table(data)), rd.from_polars(pl.DataFrame(data)),
+        rd.from_dict(data), rd.from_pandas(pd.DataFrame(data)), rd.from_arrow(pa.table(data)),
+        rd.from_polars(pl.DataFrame(data)),
         rd.from_polars(pl.LazyFrame(data)), rd.from_records([{"a": 1, "b": "x"}, {"a": 2, "b": None}]),
         rd.from_records([(1, "x"), (2, None)], schema=["a", "b"]), rd.from_arrow(pa.table(data).to_reader()),
         rd.from_arrow(pa.table(data).to_batches()[0]),
@@ -49,7 +50,8 @@ def test_what_is_no_frame() -> None:
     for wrong, error in (
         (lambda: rd.from_dict({"a": [1], "b": [1, 2]}), SchemaError), (lambda: rd.from_polars([1]), OptionError),
         (lambda: rd.from_records([]), QueryError), (lambda: rd.concat([]), QueryError),
-        (lambda: rd.PipelineDataFrame({"a": [1]}), TypeError), (lambda: rd.from_records([(1, 2)], schema=["a"]), SchemaError),
+        (lambda: rd.PipelineDataFrame({"a": [1]}), TypeError),
+        (lambda: rd.from_records([(1, 2)], schema=["a"]), SchemaError),
     ):  # fmt: skip
         with pytest.raises(error):
             wrong()

@@ -150,7 +150,8 @@ def test_describe(df, empty) -> None:
 def test_wrong_columns_name_the_users_line(df) -> None:
     for make in (
         lambda: df.select("bb"), lambda: df.filter(col("bb") > 1), lambda: df.sort("bb"), lambda: df["bb"],
-        lambda: df.group_by("bb"), lambda: df.drop("bb"), lambda: df.rename({"bb": "c"}), lambda: df.cast({"bb": pl.Int8}),
+        lambda: df.group_by("bb"), lambda: df.drop("bb"), lambda: df.rename({"bb": "c"}),
+        lambda: df.cast({"bb": pl.Int8}),
         lambda: df.dedup("bb"), lambda: df.explode("bb"), lambda: df.unnest("bb"), lambda: df.join(df, on="bb"),
         lambda: df.unpivot("bb"), lambda: df.fill_null({"bb": 1}), lambda: df.drop_nulls("bb"), lambda: df.filter(bb=1),
         lambda: df.with_columns(c=col("bb") + 1), lambda: df.map_batches(lambda b: b, reads="bb"),

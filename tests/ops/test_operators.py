@@ -81,7 +81,8 @@ def test_names_that_would_be_twice(df) -> None:
 
 def test_wrong_options_say_which_there_are(df) -> None:
     for wrong in (
-        lambda: df.join(df, on="a", how="iner"), lambda: df.unique(keep="frist"), lambda: df.head(-1), lambda: df.head(1.5),
+        lambda: df.join(df, on="a", how="iner"), lambda: df.unique(keep="frist"),
+        lambda: df.head(-1), lambda: df.head(1.5),
         lambda: df.slice(0, -1), lambda: df.sample(), lambda: df.sample(1, fraction=0.5), lambda: df.sample(fraction=2),
         lambda: df.sort("a", descending=[True, False]), lambda: df.fill_null(), lambda: df.explain("logica"),
         lambda: df.join_asof(df, on="a", strategy="near"), lambda: rd.concat([df, df], how="diag"), lambda: df.join(df),

@@ -89,7 +89,12 @@ def test_suffixes_of_a_join_stay_what_they_are(file) -> None:
         (lambda f: f.sort("b").select("a"), "ab"),
         (lambda f: f.map_batches(lambda b: b).select("a"), "abcd"),
         (lambda f: f.map_batches(lambda b: b, reads=["b"], schema={"b": pl.Int64}).select("b"), "b"),
-        (lambda f: f.map_batches(lambda b: b, reads=["b"], schema={"n": pl.Int64}, preserves_rows=True).select("a", "b"), "ab"),
+        (
+            lambda f: f.map_batches(
+                lambda b: b, reads=["b"], schema={"n": pl.Int64}, preserves_rows=True
+            ).select("a", "b"),
+            "ab",
+        ),
         (lambda f: f.drop_nulls().select("a"), "abcd"),
         (lambda f: f.cache().select("a"), "abcd"),
         (lambda f: f.with_row_index().select("index"), "a"),

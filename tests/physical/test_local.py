@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import robodf as rd
-from robodf.errors import OptionError
+from robodf.errors import OptionError, QueryError
 from robodf.physical import progress as progress_module
 
 
@@ -161,3 +161,15 @@ def test_explain_names_what_polars_does_not_stream():
     assert "2 Polars queries" in cut.explain("physical")
     assert "rank(...)" in cut.explain("physical")
     assert "in memory" not in df.with_columns(pl.col("a") + 1).explain("physical")
+
+
+def test_too_many_nested_functions_are_refused_before_they_lock_up():
+    df = rd.from_dict({"a": [1]})
+    for k in range(140):
+        df = df.map_batches(lambda b: b, 10 + k)
+    with pytest.raises(QueryError, match="140 user functions.*at most 128"):
+        df.collect()
+    same = rd.from_dict({"a": [1]})
+    for _ in range(140):
+        same = same.map_batches(lambda b: b, 10, preserves_rows=True)
+    assert same.collect().height == 1  # fused into one

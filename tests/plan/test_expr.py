@@ -1,4 +1,4 @@
-# ruff: noqa: E501, SIM300, S301, C416 - tables of cases
+# ruff: noqa: E501, SIM300, C416 - tables of cases
 """Nodes and expressions: interning, what probes get, names, texts."""
 
 from __future__ import annotations

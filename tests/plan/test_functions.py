@@ -1,4 +1,4 @@
-# ruff: noqa: E501, S301 - tables of cases
+# ruff: noqa: E501 - tables of cases
 """Polars' functions without a frame: recorded by name, and the same results."""
 
 from __future__ import annotations

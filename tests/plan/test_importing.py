@@ -1,4 +1,4 @@
-# ruff: noqa: E501, SIM300, S301 - tables of cases
+# ruff: noqa: E501, SIM300 - tables of cases
 """A user's Polars expressions in robodf's nodes: the same meaning, or kept whole."""
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ TABLES: dict[str, pl.DataFrame] = {
                 {"u": 5, "v": ""},
                 None,
                 {"u": 2, "v": "q"},
-            ],  # fmt: skip
+            ],
         },
         schema_overrides={"i": pl.Int32, "t": pl.Datetime("ns")},
     ),

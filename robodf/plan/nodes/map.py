@@ -7,6 +7,7 @@ from functools import cached_property
 
 import polars as pl
 
+from robodf.compat import run, run_in_batches
 from robodf.io.stream import from_batches
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.expr import Expr
@@ -88,10 +89,10 @@ class MapBatches(Plan):
 def batches_of(frame: pl.LazyFrame, size: int | None) -> Iterator[pl.DataFrame]:
     """The rows of a query in order, in frames of exactly `size` rows and a rest; one of no rows if there are none."""
     if size is None:
-        yield frame.collect(engine="streaming")
+        yield run(frame)
         return
     any_rows = False
-    for batch in frame.collect_batches(chunk_size=size, maintain_order=True, engine="streaming"):
+    for batch in run_in_batches(frame, size):
         if batch.height:
             any_rows = True
             yield batch

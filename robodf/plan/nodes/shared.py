@@ -6,6 +6,7 @@ from functools import cached_property
 
 import polars as pl
 
+from robodf.compat import run
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.node import node
 
@@ -17,6 +18,7 @@ class Shared(Plan):
     input: Plan
 
     same_count = True
+    cuts = True
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         # Not LazyFrame.cache(): with filters on its uses the planners of Polars 1.44 and 2.1 panic, and each cache
@@ -57,7 +59,7 @@ def _kept_rows(source: pl.LazyFrame, kept: Kept, schema: Schema, name: str) -> p
     def rows():
         with kept.lock:
             if kept.rows is None:
-                kept.rows = source.collect(engine="streaming")
+                kept.rows = run(source)
             found = kept.rows
         for start in range(0, max(found.height, 1), _STEP):
             yield found.slice(start, _STEP)
