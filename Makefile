@@ -40,7 +40,7 @@ types: $(VENV)/.installed  ## pyright
 	$(VENV)/bin/pyright
 
 bench: $(VENV)/.installed  ## benchmarks against other libraries
-	$(VENV)/bin/python benchmarks/run.py
+	$(VENV)/bin/python -m benchmarks.run
 
 notebook: $(VENV)/.installed  ## write the .ipynb of each notebook from its .py
 	$(VENV)/bin/jupytext --to ipynb notebooks/*.py

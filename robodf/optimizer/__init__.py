@@ -14,7 +14,7 @@ from robodf.optimizer.push_filter import push_filter
 from robodf.optimizer.push_limit import push_limit
 from robodf.optimizer.share_subplans import share_subplans
 from robodf.optimizer.simplify_predicates import simplify_predicates
-from robodf.plan.base import Plan, Schema, same_schema, tree
+from robodf.plan.base import Plan, Schema, plans, same_schema, tree
 
 Rule = Callable[[Plan], Plan | None]
 
@@ -49,11 +49,12 @@ class Applied:
 def optimize(plan: Plan, rules: tuple[Rule, ...] = RULES, trace: list[Applied] | None = None) -> Plan:
     """The plan after all rules, in passes until none of them finds anything. RuleError where a rule is wrong."""
     schema = plan.schema
+    settled: dict[Rule, Plan] = {}  # where each rule found nothing more: on the same plan it would find nothing again
     for _ in range(_MOST_PASSES):
-        start = plan
         for rule in rules:
-            plan = _to_fixpoint(plan, rule, schema, trace)
-        if plan is start:
+            if settled.get(rule) is not plan:
+                plan = settled[rule] = _to_fixpoint(plan, rule, schema, trace)
+        if all(settled[rule] is plan for rule in rules):
             return plan
     raise RuleError(f"the rules do not come to an end on\n{tree(plan)}")
 
@@ -77,6 +78,8 @@ def apply_rule(plan: Plan, rule: Rule) -> Plan:
     """One pass of `rule`, from the root down; a node with two parents is visited once. No recursion: plans are deep."""
     if getattr(rule, "whole_plan", False):
         return rule(plan) or plan
+    if not any((new := rule(n)) is not None and new is not n for n in plans(plan)):
+        return plan  # the usual case, and cheap: nothing is rebuilt
     done: dict[int, Plan] = {}
     keep: list[Plan] = []  # ids in `done` stay valid while the nodes live
     stack: list[tuple[Plan, Plan | None]] = [(plan, None)]

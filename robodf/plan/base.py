@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any, Self
 
 import polars as pl
 
 from robodf.plan.expr import Expr
-from robodf.plan.node import Node
+from robodf.plan.node import Node, lazy
 
 Names = frozenset[str]
 Schema = dict[str, pl.DataType]
@@ -30,7 +29,7 @@ class Plan(Node):
     def inputs(self) -> tuple[Plan, ...]:
         return self._inputs
 
-    @cached_property
+    @lazy
     def _inputs(self) -> tuple[Plan, ...]:
         # A field is a plan or a tuple of plans: other tuples (expressions, often hundreds) need not be looked through.
         found: list[Plan] = []
@@ -42,7 +41,7 @@ class Plan(Node):
         """The meaning of the operator, and how every engine runs it."""
         raise NotImplementedError
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         """Output columns and types, asked of Polars over empty inputs."""
         return dict(self.lower(*(empty(i.schema) for i in self.inputs())).collect_schema())

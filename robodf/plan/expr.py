@@ -7,13 +7,12 @@ access, so every function of Polars' expressions is here without a line of its o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from robodf.errors import OptionError, hint
-from robodf.plan.node import Node, Pairs, node, walk
+from robodf.plan.node import Node, Pairs, lazy, node, walk
 from robodf.plan.rowwise import may_raise, reads_one_row
 
 if TYPE_CHECKING:  # editors and type checkers then show Polars' own methods and docstrings
@@ -38,28 +37,28 @@ class Expr(Node, _PolarsMethods):  # pyright: ignore[reportGeneralTypeIssues] - 
 
     # -- what the planner asks ------------------------------------------------------------------------------
 
-    @cached_property
+    @lazy
     def polars(self) -> pl.Expr:
         """The same expression for the Polars that is installed here."""
         raise NotImplementedError
 
-    @cached_property
+    @lazy
     def columns(self) -> frozenset[str]:
         """The names of the columns that it reads (of a resolved expression: one without wildcards)."""
         return frozenset(self.polars.meta.root_names())
 
-    @cached_property
+    @lazy
     def rowwise(self) -> bool:
         """True where each output row depends on the same input row alone."""
         return all(_is_rowwise(n) for n in walk(self))
 
-    @cached_property
+    @lazy
     def movable(self) -> bool:
         """True where evaluating it on more rows changes nothing and cannot raise: row-wise and total."""
         calls = (n for n in walk(self) if isinstance(n, Call))
         return self.rowwise and not any(may_raise(n.fn, n.args, dict(n.options)) for n in calls)
 
-    @cached_property
+    @lazy
     def transparent(self) -> bool:
         """True where every column that it reads is a `Col` in its tree, so that columns can be replaced in it."""
         return _leaves(self, {}) == len(self.polars.meta.root_names())
@@ -85,7 +84,7 @@ class Expr(Node, _PolarsMethods):  # pyright: ignore[reportGeneralTypeIssues] - 
     # So that NumPy's scalars leave `np.float64(2) * col("a")` to the expression.
     __array_ufunc__ = None  # type: ignore[assignment]
 
-    @cached_property
+    @lazy
     def depth(self) -> int:
         """How many levels of expressions it has."""
         return 1 + max((c.depth for c in self.children() if isinstance(c, Expr)), default=0)
@@ -112,7 +111,7 @@ class Col(Expr):
 
     ref: str
 
-    @cached_property
+    @lazy
     def polars(self) -> pl.Expr:
         return pl.col(self.ref)
 
@@ -124,7 +123,7 @@ class Lit(Expr):
     value: Any
     dtype: Any = None
 
-    @cached_property
+    @lazy
     def polars(self) -> pl.Expr:
         return pl.lit(thaw(self.value), dtype=self.dtype)
 
@@ -137,7 +136,7 @@ class Call(Expr):
     args: tuple
     options: tuple = ()
 
-    @cached_property
+    @lazy
     def polars(self) -> pl.Expr:
         args = [thaw(a) for a in self.args]
         options = {name: thaw(value) for name, value in self.options}
@@ -157,7 +156,7 @@ class Native(Expr):
 
     expr: Any
 
-    @cached_property
+    @lazy
     def polars(self) -> pl.Expr:
         return self.expr
 

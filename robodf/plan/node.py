@@ -11,11 +11,30 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime, time
 from decimal import Decimal
-from functools import cached_property
-from typing import Any, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 from weakref import WeakValueDictionary
 
 import polars as pl
+
+if TYPE_CHECKING:
+    from functools import cached_property as lazy
+else:
+
+    class lazy:
+        """`functools.cached_property` without its lock (3.11 has one): two threads may compute the same value twice."""
+
+        def __init__(self, function):
+            self.function, self.__doc__ = function, function.__doc__
+
+        def __set_name__(self, owner, name):
+            self.name = name
+
+        def __get__(self, instance, owner=None):
+            if instance is None:
+                return self
+            value = vars(instance)[self.name] = self.function(instance)
+            return value
+
 
 _live: WeakValueDictionary[tuple, Any] = WeakValueDictionary()
 _lock = threading.RLock()  # plans are built in threads too (notebooks, servers)
@@ -48,10 +67,12 @@ def intern_key(value: Any) -> Any:
     """What makes two field values the same: 1, True and 1.0 stay apart, and so do 0.0 and -0.0."""
     if type(value) is str:  # most values are texts and nodes
         return value
-    if isinstance(value, tuple):
-        return (type(value), *map(intern_key, value))
     if isinstance(value, Node):
         return id(value)  # by identity: an expression's == builds an expression
+    if isinstance(value, tuple):
+        return (type(value), *map(intern_key, value))
+    if value is None or type(value) in _PLAIN:
+        return (type(value), value)
     if isinstance(value, float):
         return (type(value), value.hex())  # NumPy's is a float too, but a literal of another type in Polars
     if isinstance(value, (datetime, time)):
@@ -71,12 +92,25 @@ def intern_key(value: Any) -> Any:
     return (type(value), value)
 
 
+_PLAIN = (int, bool)
+
+
 class _Interning(type):
+    _fields: tuple[str, ...]
+
     def __call__(cls, *args, **kwargs):
-        new = super().__call__(*args, **kwargs)
-        key = (cls, *map(intern_key, new.field_values()))
+        names = cls._fields
+        if kwargs or len(args) != len(names):  # the generated __init__ knows names and defaults
+            args = super().__call__(*args, **kwargs).field_values()
+        key = (cls, *map(intern_key, args))
         with _lock:
-            return _live.setdefault(key, new)
+            found = _live.get(key)
+            if found is None:
+                found = object.__new__(cls)  # not __init__: setting the fields of a frozen class is slow
+                state: Any = vars(found)
+                state.update(zip(names, args))
+                _live[key] = found
+            return found
 
 
 @dataclass_transform(frozen_default=True, eq_default=False)
@@ -109,7 +143,7 @@ class Node(metaclass=_Interning):
         """The nodes in its fields, in order, one entry per place (a self-join has the same child twice)."""
         return self._children
 
-    @cached_property
+    @lazy
     def _children(self) -> tuple[Node, ...]:
         return tuple(_nodes_in(self.field_values()))
 

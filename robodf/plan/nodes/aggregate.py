@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import polars as pl
 
 from robodf.plan.base import Names, Plan
 from robodf.plan.expr import Col, Expr, substitute
-from robodf.plan.node import node
+from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
 from robodf.plan.nodes.unique import constant_in_groups
 from robodf.plan.resolve import Named, lowered
@@ -126,7 +125,7 @@ class Aggregate(Plan):
     def needs(self, out: Names) -> tuple[Names, ...]:
         return (frozenset().union(*(e.columns for _, e in self.aggs)),)
 
-    @cached_property
+    @lazy
     def _names(self) -> str:
         return ", ".join(f"{n}={e!r}" for n, e in self.aggs)
 

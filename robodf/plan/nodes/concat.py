@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.expr import Col, Expr
-from robodf.plan.node import node
+from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
 from robodf.plan.nodes.project import Select
 from robodf.plan.nodes.rows import Slice
@@ -30,7 +28,7 @@ class Concat(Plan):
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return pl.concat(list(inputs), how=self.how, rechunk=False)  # type: ignore[arg-type]
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         if self.how == "vertical":
             return self.parts[0].schema

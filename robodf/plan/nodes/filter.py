@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.expr import Expr, paths_of
-from robodf.plan.node import node
+from robodf.plan.node import lazy, node
 
 
 @node
@@ -24,7 +22,7 @@ class Filter(Plan):
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return inputs[0].filter(self.where.polars)
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         return self.input.schema
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.expr import Col, Expr, substitute
-from robodf.plan.node import node
+from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
 from robodf.plan.nodes.unique import constant_in_groups
 
@@ -49,7 +48,7 @@ class Join(Plan):
             maintain_order=self.order,  # type: ignore[arg-type]
         )
 
-    @cached_property
+    @lazy
     def origin(self) -> dict[str, tuple[str, str]]:
         """For each output column, the side that it comes from and its name there."""
         if self.how in ("semi", "anti"):
@@ -181,7 +180,7 @@ class JoinAsof(Plan):
             check_sortedness=not self.left_by,  # Polars cannot check it within groups and warns
         )
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         from robodf.plan.base import empty
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 
 import polars as pl
 
@@ -11,7 +10,7 @@ from robodf.compat import run, run_in_batches
 from robodf.io.stream import from_batches
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.expr import Expr
-from robodf.plan.node import node
+from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
 from robodf.plan.udf import Step
 
@@ -42,7 +41,7 @@ class MapBatches(Plan):
 
         return from_batches(batches, self.schema, f"map_batches {self._names}")
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         schema = self.input.schema
         for step in self.steps:

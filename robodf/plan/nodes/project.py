@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.expr import SEPARATOR, Call, Col, Expr, Lit, base_names, paths_of
-from robodf.plan.node import node, walk
+from robodf.plan.node import lazy, node, walk
 from robodf.plan.nodes.filter import Filter
 from robodf.plan.resolve import Named, inline, lowered, output_names
 from robodf.plan.types import types_of
@@ -29,12 +27,12 @@ class _Projection(Plan):
     input: Plan
     exprs: Named
 
-    @cached_property
+    @lazy
     def rowwise(self) -> bool:
         """True where every expression reads one row at a time (so the rows stay what they are)."""
         return all(e.rowwise for _, e in self.exprs)
 
-    @cached_property
+    @lazy
     def definitions(self) -> dict[str, Expr]:
         return {name: e for name, e in self.exprs if isinstance(name, str)}
 
@@ -89,7 +87,7 @@ class Select(_Projection):
     input: Plan
     exprs: Named
 
-    @cached_property
+    @lazy
     def keeps_rows(self) -> bool:  # type: ignore[override]
         # Literals alone give one row, not one for each row of the input.
         return self.rowwise and any(e.columns for _, e in self.exprs)
@@ -97,7 +95,7 @@ class Select(_Projection):
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return inputs[0].select(lowered(self.exprs))
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         schema = types_of(self.exprs, self.input.schema)
         return super().schema if schema is None else schema
@@ -132,14 +130,14 @@ class WithColumns(_Projection):
     input: Plan
     exprs: Named
 
-    @cached_property
+    @lazy
     def keeps_rows(self) -> bool:  # type: ignore[override]
         return self.rowwise
 
     passes_columns = True
     same_count = True  # an expression of another length is an error, not other rows
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         made = types_of(self.exprs, self.input.schema)
         return super().schema if made is None else {**self.input.schema, **made}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -10,7 +9,7 @@ import polars as pl
 from robodf.compat import explode_options
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.expr import Call, Col, Expr, substitute
-from robodf.plan.node import node
+from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
 
 
@@ -24,7 +23,7 @@ class Explode(Plan):
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return inputs[0].explode(list(self.columns), **explode_options())
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         return {
             name: getattr(dtype, "inner", dtype) if name in self.columns else dtype
@@ -57,7 +56,7 @@ class Unnest(Plan):
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return inputs[0].unnest(list(self.columns))
 
-    @cached_property
+    @lazy
     def sources(self) -> dict[str, tuple[str, Expr]]:
         """For each output column, the input column that it comes from and how."""
         found: dict[str, tuple[str, Expr]] = {}

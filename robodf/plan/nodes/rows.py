@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
-from robodf.plan.node import node
+from robodf.plan.node import lazy, node
 
 
 @node
@@ -24,7 +22,7 @@ class Slice(Plan):
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return inputs[0].slice(self.offset, self.length)
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         return self.input.schema
 
@@ -76,7 +74,7 @@ class Sample(Plan):
             kept = drawn.sort(_DRAW, _POSITION).head(self.n or 0).sort(_POSITION)
         return kept.drop(_POSITION, _DRAW)
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         return self.input.schema
 
@@ -152,7 +150,7 @@ class Count(Plan):
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return inputs[0].select(pl.len())
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         return dict(pl.LazyFrame().select(pl.len()).collect_schema())
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import polars as pl
 
 from robodf.io.source import Request, Source, Support
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.expr import SEPARATOR, Expr, base_names
-from robodf.plan.node import node
+from robodf.plan.node import lazy, node
 
 
 @node
@@ -37,7 +35,7 @@ class Scan(Plan):
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return self.source.scan(self.request)
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         whole = self.source.schema
         names = whole if self.columns is None else self.columns
@@ -135,7 +133,7 @@ class InMemory(Plan):
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return self.frame.lazy()
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         return dict(self.frame.collect_schema())
 

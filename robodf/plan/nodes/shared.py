@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import polars as pl
 
 from robodf.compat import run
 from robodf.plan.base import Names, Plan, Schema
-from robodf.plan.node import node
+from robodf.plan.node import lazy, node
 
 
 @node
@@ -25,7 +23,7 @@ class Shared(Plan):
         # below another doubles the time that they take.
         return _kept_rows(inputs[0], Kept(), self.schema, "shared")
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         return self.input.schema
 
@@ -79,7 +77,7 @@ class Cached(Plan):
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return _kept_rows(inputs[0], self.kept, self.schema, "cache")
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         return self.input.schema
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.expr import Expr, paths_of
-from robodf.plan.node import node
+from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
 
 
@@ -32,7 +30,7 @@ class Sort(Plan):
             maintain_order=True,
         )
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         return self.input.schema
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.expr import Expr
-from robodf.plan.node import node
+from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
 
 
@@ -28,7 +26,7 @@ class Unique(Plan):
         subset = None if self.on is None else list(self.on)
         return inputs[0].unique(subset, keep=self.keep, maintain_order=self.ordered)  # type: ignore[arg-type]
 
-    @cached_property
+    @lazy
     def schema(self) -> Schema:
         return self.input.schema
 
