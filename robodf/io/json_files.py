@@ -10,7 +10,7 @@ import polars as pl
 
 from robodf.errors import FileFormatError, SchemaError
 from robodf.io.files import fingerprint, open_file
-from robodf.io.source import Request, ScanReport, Source, Split
+from robodf.io.source import Request, ScanReport, Source, Split, file_names
 from robodf.io.stream import from_batches
 
 
@@ -47,7 +47,7 @@ class JsonFiles(Source):
         return ScanReport(total, total, files=len(self.paths))
 
     def describe(self) -> str:
-        return f"json {self.paths[0].rsplit('/', 1)[-1]}" + (f" and {len(self.paths) - 1} more" * (len(self.paths) > 1))
+        return f"json {file_names(self.paths)}"
 
     def _batches(self) -> Iterator[pl.DataFrame]:
         for path in self.paths:

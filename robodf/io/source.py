@@ -126,3 +126,9 @@ class Source(ABC):
     def describe(self) -> str:
         """The format and the files, short."""
         return self.name
+
+
+def file_names(paths: tuple[str, ...]) -> str:
+    """The files of a source in one line of `explain()`: the first one's name and how many more."""
+    first = paths[0].replace("\\", "/").rsplit("/", 1)[-1]
+    return first + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")

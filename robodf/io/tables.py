@@ -12,7 +12,7 @@ import polars as pl
 from robodf.compat import supported
 from robodf.errors import FileFormatError, OptionError, SchemaError, hint
 from robodf.io.files import fingerprint
-from robodf.io.source import Request, ScanReport, Source, Split, Support
+from robodf.io.source import Request, ScanReport, Source, Split, Support, file_names
 from robodf.plan.expr import Expr
 
 _SCANS = {"parquet": pl.scan_parquet, "csv": pl.scan_csv, "ndjson": pl.scan_ndjson, "ipc": pl.scan_ipc}
@@ -83,8 +83,7 @@ class TableFiles(Source):
         return ScanReport(bytes=total, total_bytes=total, files=len(self.paths))
 
     def describe(self) -> str:
-        first = self.paths[0].replace("\\", "/").rsplit("/", 1)[-1]
-        return f"{self.format} {first}" + (f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else "")
+        return f"{self.format} {file_names(self.paths)}"
 
 
 def table_files(format: str, paths: list[str], options: dict[str, Any], storage: dict | None, doing: str) -> TableFiles:

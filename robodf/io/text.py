@@ -10,7 +10,7 @@ import polars as pl
 
 from robodf.errors import FileFormatError, OptionError
 from robodf.io.files import open_file
-from robodf.io.source import Request, ScanReport, Source, Split
+from robodf.io.source import Request, ScanReport, Source, Split, file_names
 from robodf.io.stream import from_batches
 
 _BLOCK = 4 << 20
@@ -48,7 +48,7 @@ class TextLines(Source):
         return ScanReport(total if request.limit is None else None, total, files=len(self.paths))
 
     def describe(self) -> str:
-        return f"text {self.paths[0].rsplit('/', 1)[-1]}" + (f" and {len(self.paths) - 1} more" * (len(self.paths) > 1))
+        return f"text {file_names(self.paths)}"
 
     def _batches(self) -> Iterator[pl.DataFrame]:
         for path in self.paths:

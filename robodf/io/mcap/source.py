@@ -23,7 +23,7 @@ from robodf.io.mcap.selection import END_OF_TIME, Selection, instant
 from robodf.io.mcap.summary import Summary, check_on_error
 from robodf.io.mcap.topic import TIME, TopicTable, channels_of, kind_of, message_columns, projection, topic_table
 from robodf.io.messages import Payloads
-from robodf.io.source import Request, ScanReport, Source, Split, Support
+from robodf.io.source import Request, ScanReport, Source, Split, Support, file_names
 from robodf.io.stream import from_batches
 from robodf.plan.expr import Expr
 
@@ -320,12 +320,10 @@ class McapSource(Source):
         return list(self.log.problems)
 
     def describe(self) -> str:
-        first = self.paths[0].replace("\\", "/").rsplit("/", 1)[-1]
-        more = f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else ""
         topic = "" if self.topic is None else f" topic={self.topic}"
         start = "" if self.start is None else f" start={self.start}"
         end = "" if self.end is None else f" end={self.end}"
-        return f"mcap {first}{more}{topic}{start}{end}"
+        return f"mcap {file_names(self.paths)}{topic}{start}{end}"
 
 
 def _times(name: str, values: np.ndarray) -> pl.Series:
