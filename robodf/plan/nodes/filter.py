@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
-from robodf.plan.expr import Expr, paths_of
+from robodf.plan.expr import Expr, conjunction, conjuncts, paths_of
 from robodf.plan.node import lazy, node
 
 
@@ -36,5 +38,53 @@ class Filter(Plan):
         below = self.input.push(predicate)
         return None if below is None else Filter(below, self.where)
 
+    def push_all(self, predicates: list[Expr]) -> tuple[Plan, list[Expr]]:
+        # Its own condition goes on with them: or each filter of a chain would rebuild all that lies below it.
+        if not self.where.rowwise:
+            return self, predicates
+        own = conjuncts(self.where)
+        candidates = [part for part in own if part.movable and part.columns] + predicates
+        below, refused = push_into(self.input, candidates)
+        if len(refused) == len(candidates):
+            return self, predicates
+        stay = {id(part) for part in refused}
+        moved = {id(part) for part in candidates} - stay
+        rest = [part for part in own if id(part) not in moved]
+        plan = Filter(below, conjunction(rest)) if rest else below
+        return plan, [part for part in predicates if id(part) in stay]
+
     def label(self) -> str:
         return f"Filter {self.where!r}"
+
+
+_DEEPEST = 50  # nodes that predicates pass in one go; plans may be deeper than Python recurses
+_here = threading.local()  # how many nodes the predicates of this thread are passing
+
+
+def push_into(plan: Plan, predicates: list[Expr]) -> tuple[Plan, list[Expr]]:
+    """`plan` with the predicates applied as far below as they may go, and those that it does not let pass."""
+    depth = getattr(_here, "depth", 0)
+    if depth >= _DEEPEST:
+        return filtered(plan, predicates), []  # the rule goes on from there
+    _here.depth = depth + 1
+    try:
+        return plan.push_all(predicates)
+    finally:
+        _here.depth = depth
+
+
+def filtered(plan: Plan, predicates: list[Expr]) -> Plan:
+    """The rows of `plan` for which all predicates are true, one filter a predicate."""
+    for predicate in predicates:
+        plan = Filter(plan, predicate)
+    return plan
+
+
+def with_filters(plan: Plan, predicates: list[Expr]) -> Plan:
+    """`plan` filtered by all predicates: those that may move inside or below it, the rest on top, in their order."""
+    movable = [p for p in predicates if p.movable and p.columns]
+    if not movable:
+        return filtered(plan, predicates)
+    below, refused = push_into(plan, movable)
+    moved = {id(p) for p in movable} - {id(p) for p in refused}
+    return filtered(below, [p for p in predicates if id(p) not in moved])

@@ -9,7 +9,7 @@ import polars as pl
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.expr import Col, Expr, substitute
 from robodf.plan.node import lazy, node
-from robodf.plan.nodes.filter import Filter
+from robodf.plan.nodes.filter import Filter, with_filters
 from robodf.plan.nodes.unique import constant_in_groups
 
 _FROM_LEFT = {"inner", "left", "semi", "anti", "cross"}  # a row of the output has all of its left row
@@ -97,16 +97,17 @@ class Join(Plan):
         return None if rest else plan
 
     def push_all(self, predicates: list[Expr]) -> tuple[Plan, list[Expr]]:
-        left, right = self.left, self.right
-        rest = []
+        lefts, rights, rest = [], [], []
         for predicate in predicates:
             on_left, on_right = self._below(predicate)
             if on_left is None and on_right is None:
                 rest.append(predicate)
-            left = left if on_left is None else Filter(left, on_left)
-            right = right if on_right is None else Filter(right, on_right)
+            lefts += [] if on_left is None else [on_left]
+            rights += [] if on_right is None else [on_right]
         if len(rest) == len(predicates):
             return self, rest
+        left = with_filters(self.left, lefts) if lefts else self.left
+        right = with_filters(self.right, rights) if rights else self.right
         return self.replace(left=left, right=right), rest
 
     def _below(self, predicate: Expr) -> tuple[Expr | None, Expr | None]:

@@ -7,7 +7,7 @@ import polars as pl
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.expr import SEPARATOR, Call, Col, Expr, Lit, base_names, paths_of
 from robodf.plan.node import lazy, node, walk
-from robodf.plan.nodes.filter import Filter
+from robodf.plan.nodes.filter import with_filters
 from robodf.plan.resolve import Named, inline, lowered, output_names
 from robodf.plan.types import types_of
 
@@ -41,15 +41,14 @@ class _Projection(Plan):
         return None if rest else plan
 
     def push_all(self, predicates: list[Expr]) -> tuple[Plan, list[Expr]]:
-        below = self.input
-        rest = []
+        moved, rest = [], []
         for predicate in predicates:
-            moved = self._below(predicate) if self.keeps_rows else None
-            if moved is None:
+            below = self._below(predicate) if self.keeps_rows else None
+            if below is None:
                 rest.append(predicate)
             else:
-                below = Filter(below, moved)
-        return (self if below is self.input else self.replace(input=below)), rest
+                moved.append(below)
+        return (self.replace(input=with_filters(self.input, moved)) if moved else self), rest
 
     def _below(self, predicate: Expr) -> Expr | None:
         """The predicate stated over the input; None where it cannot be or where that would not pay."""
