@@ -127,7 +127,7 @@ def frame_html(plan: Plan) -> str:
     )
     stages = "".join(
         f"<details><summary>{stage} plan</summary><pre>{html.escape(str(explain(plan, stage)))}</pre></details>"
-        for stage in ("logical", "optimized", "physical")
+        for stage in ("logical", "optimized", "rules", "physical")
     )
     return (
         "<div><b>PipelineDataFrame</b>, not run: <code>.show()</code>, <code>.collect()</code>"
