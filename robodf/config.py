@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -80,13 +78,3 @@ def check_engine(engine: str) -> str:
     if engine not in ENGINES:
         raise OptionError(f"engine={engine!r}{hint(engine, ENGINES)} This version has: {', '.join(ENGINES)}")
     return engine
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bar inside of the block."""
-    token = _settings.set(replace(settings(), progress=False))
-    try:
-        yield
-    finally:
-        _settings.reset(token)

@@ -14,12 +14,10 @@ from robodf.plan.nodes.map import MapBatches
 from robodf.plan.nodes.project import Select, WithColumns
 from robodf.plan.resolve import column_names, resolve
 from robodf.plan.trace import Traced, trace
-from robodf.plan.udf import FORMATS, RowFunction, Step
+from robodf.plan.udf import FORMATS, ROWS_AT_ONCE, RowFunction, Step
 
 if TYPE_CHECKING:
     from robodf.frame.frame import PipelineDataFrame
-
-_ROWS = 1 << 14
 
 
 class Calling(FrameBase):
@@ -78,7 +76,7 @@ class Calling(FrameBase):
     ) -> PipelineDataFrame:
         output = _declared(schema)
         step = Step(RowFunction(function, kind, output), "rows", output, None, preserves, why)
-        return self._then(MapBatches(self._plan, (step,), _ROWS))
+        return self._then(MapBatches(self._plan, (step,), ROWS_AT_ONCE))
 
     def map_batches(self, function: Any, batch_size: int | None = 1024, *, batch_format: str = "polars",
                     schema: Mapping[str, Any] | None = None, reads: Any = None,

@@ -19,7 +19,7 @@ from robodf.plan.nodes.sort import Sort
 from robodf.plan.nodes.unique import Unique
 from robodf.plan.resolve import column_names, expand, flatten, output_names, resolve, resolve_predicate
 from robodf.plan.trace import Traced, trace
-from robodf.plan.udf import RowFunction, Step
+from robodf.plan.udf import ROWS_AT_ONCE, RowFunction, Step
 
 if TYPE_CHECKING:
     from robodf.frame.frame import PipelineDataFrame
@@ -57,7 +57,7 @@ class Shaping(FrameBase):
                     why = getattr(traced, "reason", "it does not return a condition")
                     function = RowFunction(item, "filter", tuple(schema.items()))
                     step = Step(function, "rows", tuple(schema.items()), None, False, why)
-                    plan = MapBatches(plan, (step,), _ROWS)
+                    plan = MapBatches(plan, (step,), ROWS_AT_ONCE)
             else:
                 parts.append(resolve_predicate(self._own(item), schema))
         for name, value in equal.items():
@@ -325,9 +325,6 @@ class Shaping(FrameBase):
 
     def _owned(self, named: Mapping[str, Any]) -> dict[str, Any]:
         return {name: self._own(value) for name, value in named.items()}
-
-
-_ROWS = 1 << 14  # rows that are handed to a row-by-row function at once: only their memory depends on it
 
 
 def _per_key(value: bool | Sequence[bool], keys: list, name: str) -> tuple[bool, ...]:

@@ -169,4 +169,5 @@ def _format_of(path: str, storage: dict | None) -> str:
     extension = os.path.splitext(path.lower())[1]
     if extension in EXTENSIONS:
         return EXTENSIONS[extension]
-    raise FileFormatError(f"{path}: the format is not known by content or extension; pass format=")
+    known = ", ".join(sorted(set(EXTENSIONS.values())))
+    raise FileFormatError(f"{path}: not a format that its content or extension tells; pass format=, one of {known}")

@@ -10,6 +10,9 @@ import polars as pl
 from robodf.errors import OptionError, SchemaError
 from robodf.plan.node import Node, node
 
+ROWS_AT_ONCE = 1 << 14
+"""Rows that a row-by-row function is handed at once: only the memory that it takes depends on it."""
+
 FORMATS = ("polars", "arrow", "pandas", "numpy")
 
 
