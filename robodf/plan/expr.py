@@ -22,6 +22,7 @@ else:
 
 _NAMESPACES = frozenset({"str", "dt", "list", "arr", "struct", "cat", "bin", "name", "ext", "map"} & set(dir(pl.Expr)))
 _PROBE = pl.col("probe")  # says which methods this version of Polars has
+KERNEL = "robodf."  # of the functions that Polars lacks: see plan/kernels.py
 _BINARY = "add sub mul truediv floordiv mod pow and or xor".split()
 _COMPARE = "eq ne lt le gt ge".split()
 _UNARY = "neg pos invert abs".split()
@@ -55,8 +56,7 @@ class Expr(Node, _PolarsMethods):  # pyright: ignore[reportGeneralTypeIssues] - 
     @lazy
     def movable(self) -> bool:
         """True where evaluating it on more rows changes nothing and cannot raise: row-wise and total."""
-        calls = (n for n in walk(self) if isinstance(n, Call))
-        return self.rowwise and not any(may_raise(n.fn, n.args, dict(n.options)) for n in calls)
+        return self.rowwise and not any(_may_raise(n) for n in walk(self) if isinstance(n, Call))
 
     @lazy
     def transparent(self) -> bool:
@@ -130,7 +130,10 @@ class Lit(Expr):
 
 @node
 class Call(Expr):
-    """A function by name. `pl.f` is Polars' function `f`; any other name is a method of the first argument."""
+    """A function by name.
+
+    `pl.f` is Polars' function `f`, `robodf.f` a kernel of ours; any other name is a method of the first argument.
+    """
 
     fn: str
     args: tuple
@@ -142,6 +145,10 @@ class Call(Expr):
         options = {name: thaw(value) for name, value in self.options}
         if self.fn == "pl.when":
             return _when(args)
+        if self.fn.startswith(KERNEL):
+            from robodf.plan.kernels import lowered
+
+            return lowered(self.fn, args, options)
         if self.fn.startswith("pl."):
             return getattr(pl, self.fn[3:])(*args, **options)
         target = args[0]
@@ -356,9 +363,17 @@ def _leaves(value: Any, done: dict[int, int]) -> int:
 # -- questions about expressions ----------------------------------------------------------------------------
 
 
+def _may_raise(call: Call) -> bool:
+    if call.fn.startswith(KERNEL):
+        from robodf.plan.kernels import kernel
+
+        return not kernel(call.fn).total
+    return may_raise(call.fn, call.args, dict(call.options))
+
+
 def _is_rowwise(n: Node) -> bool:
     if isinstance(n, Call):
-        return reads_one_row(n.fn, n.args, dict(n.options))
+        return n.fn.startswith(KERNEL) or reads_one_row(n.fn, n.args, dict(n.options))
     if isinstance(n, Lit):
         return not isinstance(n.value, (pl.Series, tuple))  # a literal of several rows is matched by position
     return not isinstance(n, Native)
@@ -423,8 +438,8 @@ def render(e: Any) -> str:
             text = "".join(f".when({render(p)}).then({render(v)})" for p, v in zip(pairs[::2], pairs[1::2]))
             return f"{text[1:]}.otherwise({render(default)})"
         options = [f"{k}={render(v)}" for k, v in e.options]
-        if e.fn.startswith("pl."):
-            return f"{e.fn[3:]}({', '.join([render(a) for a in e.args] + options)})"
+        if e.fn.startswith(("pl.", KERNEL)):
+            return f"{e.fn.split('.', 1)[1]}({', '.join([render(a) for a in e.args] + options)})"
         return f"{_operand(e.args[0])}.{e.fn}({', '.join([render(a) for a in e.args[1:]] + options)})"
     if isinstance(e, Pairs):
         return "{" + ", ".join(f"{render(k)}: {render(v)}" for k, v in e) + "}"
