@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from mcap.reader import NonSeekingReader, make_reader
 from mcap_ros2.reader import read_ros2_messages
 
 import robodf as rd
-from benchmarks.logs import START, camera_log, small_messages
 from benchmarks.measure import SHARED, Pair, Report, alternate, arguments, human
 from benchmarks.peers import Peer
+from benchmarks.recordings import START, camera_log, small_messages
 from robodf.io.counting import read
 from robodf.io.files import open_file
 from robodf.io.mcap.chunks import index_only, select_chunks
@@ -70,12 +71,13 @@ def index_scan(report: Report, logs: dict[str, Path], rounds: int, peer: Peer) -
                 assert ours(path) == other(path), (path, ours_name, other_name)
                 pair = alternate(lambda: ours(path), lambda: other(path), rounds, warm_up=0)  # noqa: B023 - runs at once
                 table.append([name, f"{ours_name}, mcap {other_name}", *_figures(pair)])
-        if peer and "zstd" in name:
-            pair = peer.beside(lambda: through_polars(path), path=str(path), columns=["log_time", "sequence"])  # noqa: B023
-            table.append([name, f"robodf, Daft {peer.version}", *_figures(pair)])
+        if peer.has("daft") and "zstd" in name:
+            scan = partial(through_polars, path)
+            pair = peer.beside(scan, tool="daft", path=str(path), columns=["log_time", "sequence"])
+            table.append([name, f"robodf, Daft {peer.versions['daft']}", *_figures(pair)])
     report.table(HEAD, table)
-    if not peer:
-        report.say(f"Daft is left out: {peer.reason}.\n")
+    if not peer.has("daft"):
+        report.say(f"Daft is left out: {peer.reason or 'that interpreter lacks it'}.\n")
     figures = [float(row[4]) for row in table if row[1] == "robodf, mcap by log time"]
     report.say(f"Least figure of `robodf, mcap by log time`: **{min(figures):.1f}** (the goal is 20).\n")
 
@@ -167,7 +169,7 @@ def one_second(report: Report, seconds: int, rounds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--peers", help="a Python that can import daft")
+    parser.add_argument("--peers", help="the Python that has the peers")
     options = arguments(__doc__, parents=[parser], messages=0, rounds=0)
     messages = options.messages or (200_000 if options.full else 40_000)
     rounds = options.rounds or (5 if options.full else 3)

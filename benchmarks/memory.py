@@ -23,8 +23,8 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.logs import camera_log
 from benchmarks.measure import DATA, Report, arguments, human
+from benchmarks.recordings import camera_log
 from benchmarks.tables import frames
 
 LIMIT = 1 << 30

@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("overhead", "mcap", "memory")
+BENCHMARKS = ("overhead", "mcap", "logs", "align", "memory")
 
 
 def main() -> None:

@@ -8,8 +8,9 @@
 
 from polars import selectors
 
-from robodf import errors
+from robodf import errors, ros
 from robodf.config import config
+from robodf.frame.aligning import align
 from robodf.frame.frame import PipelineDataFrame
 from robodf.frame.joining import concat
 from robodf.frame.making import from_arrow, from_dict, from_pandas, from_polars, from_records
@@ -19,9 +20,11 @@ from robodf.io.read import (
     read_csv,
     read_ipc,
     read_json,
+    read_log,
     read_mcap,
     read_ndjson,
     read_parquet,
+    read_rosbag,
     read_text,
 )
 from robodf.plan.expr import Expr
@@ -34,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Expr",
     "PipelineDataFrame",
+    "align",
     "concat",
     "config",
     "errors",
@@ -47,10 +51,13 @@ __all__ = [
     "read_csv",
     "read_ipc",
     "read_json",
+    "read_log",
     "read_mcap",
     "read_ndjson",
     "read_parquet",
+    "read_rosbag",
     "read_text",
+    "ros",
     "selectors",
     "sql",
     *_functions,

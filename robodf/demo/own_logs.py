@@ -33,8 +33,8 @@ from robodf.demo.printing import (
     wrote,
 )
 from robodf.errors import RobodfError
-from robodf.io.mcap.log import Log
-from robodf.io.mcap.topic import META
+from robodf.io.logs.log import Log
+from robodf.io.logs.topic import META
 from robodf.io.messages.raw import COLUMN as RAW
 from robodf.optimizer import optimize
 from robodf.plan.node import walk

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -176,6 +176,91 @@ class Ending(FrameBase):
     ) -> WriteReport:
         """Write Arrow IPC (Feather); otherwise as `to_parquet`."""
         return self._write(path, "ipc", partition_by, mode, rows_per_file, storage_options, options)
+
+    def to_mcap(
+        self,
+        path: str | os.PathLike,
+        *,
+        topic: str | None = None,
+        encoding: str | None = None,
+        time: str = "log_time",
+        mode: str = "error",
+        compression: str = "zstd",
+        chunk_size: int = 1 << 20,
+        schemas: Mapping[str, tuple[str, str | bytes, str]] | None = None,
+        attachments: bool = True,
+        engine: str | None = None,
+    ) -> WriteReport:
+        """Write one MCAP file: a cut, a filtered or a merged log, or a table as messages. Executes the query.
+
+        Rows keep their order and are streamed; sort by log_time for a file that is to be played back. What was at
+        `path` stays whole until all is written.
+
+        Parameters
+        ----------
+        path
+            A local name that ends in .mcap. `mode` says what happens where it exists: error or overwrite.
+        topic
+            The topic of the messages; by default the column topic, or the topic that the frame was read of.
+        encoding
+            - "raw": the column data (Binary) has the messages, and they pass as they are, with the definitions and the
+              channel metadata of the logs that the frame reads, found by recording, topic and type. This is how a
+              frame of `rd.read_log(path)` without a topic is written, whatever was filtered, sorted or concatenated.
+            - "cdr", "ros1": the columns are the fields of a ROS 2 or ROS 1 message and are encoded by the definition
+              of the topic that the frame was read of, or the one in `schemas`. All fields must be there, of their
+              types, and not null.
+            - "json": each row becomes a JSON object, described by a JSON Schema. Datetimes are RFC 3339 texts,
+              durations integers of ns, bytes base64; null, NaN and infinities are null (JSON has no others).
+
+            By default what the frame calls for: raw messages pass, a topic of CDR, ROS 1 or JSON messages is
+            encoded again.
+            The columns recording, publish_time, sequence and header_stamp are no fields of a message.
+        time
+            The column of the log times: Datetime, or integers of ns. `publish_time` is the log time and `sequence` 0
+            where there are no such columns.
+        compression, chunk_size
+            "zstd", "lz4" or "none"; a chunk is closed when it has this many bytes before compression.
+        schemas
+            `{"topic or type": (schema encoding, text, message encoding)}`, for rows that come from no log, such as
+            `{"sensor_msgs/msg/Imu": ("ros2msg", text, "cdr")}`. Where the frame has no column type, the key is it.
+        attachments
+            Copy the attachments and metadata records of the MCAP files whose recordings are among the rows, all of
+            them, whatever their time. Only raw messages bring them along.
+
+        Raises
+        ------
+        OptionError, ColumnNotFoundError, SchemaError
+            Before anything runs, for arguments and columns that do not fit; SchemaError also where rows could be of
+            two channels that differ in their definition.
+        QueryError
+            For a null or a number that MCAP does not take, with its row, and for a row whose definition is not known.
+
+        Examples
+        --------
+        >>> import robodf as rd, tempfile, os
+        >>> folder = tempfile.mkdtemp()
+        >>> table = rd.from_dict({"log_time": [10, 20], "v": [1.5, 2.5]})
+        >>> table.to_mcap(os.path.join(folder, "a.mcap"), topic="/v", encoding="json").rows
+        2
+        >>> log = rd.read_mcap(os.path.join(folder, "a.mcap"))
+        >>> cut = log.filter(rd.col("topic") == "/v").head(1)
+        >>> cut.to_mcap(os.path.join(folder, "b.mcap")).rows
+        1
+        >>> rd.read_mcap(os.path.join(folder, "b.mcap"), "/v").select("v").to_dicts()
+        [{'v': 1.5}]
+        """
+        from robodf.io.sink_mcap import mcap_sink
+        from robodf.physical.local import prepare, user_errors
+        from robodf.physical.progress import progress
+        from robodf.plan.expr import Col
+        from robodf.plan.nodes.project import Select
+
+        sink = mcap_sink(self._plan, path, topic=topic, encoding=encoding, time=time, mode=mode,
+                         compression=compression, chunk_size=chunk_size, schemas=schemas,
+                         attachments=attachments)  # fmt: skip
+        query = prepare(Select(self._plan, tuple((name, Col(name)) for name in sink.columns)), engine)
+        with user_errors(), progress("write mcap"):
+            return sink.write(query)
 
     def _write(self, path: Any, format: str, partition_by: Any, mode: str, rows: int | None, storage: dict | None,
                options: dict) -> WriteReport:  # fmt: skip

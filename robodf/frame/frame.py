@@ -9,11 +9,15 @@ from robodf.frame.habits import Habits
 from robodf.frame.joining import Joining
 from robodf.frame.looking import Looking
 from robodf.frame.reshaping import Reshaping
+from robodf.frame.robots import Robots
 from robodf.frame.shaping import Shaping
 from robodf.frame.summing import Summing
+from robodf.frame.timing import Timing
 
 
-class PipelineDataFrame(Shaping, Reshaping, Grouping, Summing, Joining, Calling, Ending, Looking, Habits):
+class PipelineDataFrame(
+    Shaping, Reshaping, Grouping, Summing, Joining, Calling, Ending, Looking, Habits, Robots, Timing
+):
     """A lazy, immutable frame: every method gives a new frame, and nothing is read until the rows are asked for.
 
     Make one with `rd.read(...)`, `rd.read_mcap(...)`, `rd.from_polars(...)`, `rd.sql(...)`.

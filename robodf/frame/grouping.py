@@ -48,7 +48,9 @@ class Grouping(FrameBase):
                          group_by: Any = None, start_by: str = "window") -> Groups:  # fmt: skip
         """Groups of rows by time windows of length `period` that start every `every`, as in Polars.
 
-        The index column must be sorted (within each `group_by` key): sort first where it is not.
+        Lengths are timedeltas or texts such as "20ms", "1h30m" or "1mo", for integers "5i". `group_by` are columns
+        whose values have windows of their own. The index column must be sorted (within each of them): sort first where
+        it is not, or use `resample`, which does.
 
         >>> import robodf as rd
         >>> df = rd.from_dict({"t": [0, 1, 5, 6], "v": [1, 2, 3, 4]})
@@ -62,6 +64,9 @@ class Grouping(FrameBase):
     def rolling(self, index_column: str, *, period: Any, offset: Any = None, closed: str = "right",
                 group_by: Any = None) -> Groups:  # fmt: skip
         """For each row the rows of the window of length `period` that ends at it, as in Polars.
+
+        Lengths are timedeltas or texts such as "500ms", for integers "5i". `group_by` are columns whose values have
+        windows of their own, and the index column must be sorted (within each of them).
 
         >>> import robodf as rd
         >>> df = rd.from_dict({"t": [0, 1, 5], "v": [1, 2, 3]})

@@ -30,12 +30,13 @@ class _Bytes(Protocol):
 class FileReader:
     """One file, read at any offset by any number of threads.
 
-    `path` is the name for messages, `size` the bytes it had when opened; `bytes_read` and `reads`
-    count what was asked of it, which is what pushdown is measured by.
+    `path` is the name for messages, `local` the file on this machine's disk (None: it is remote), `size` the bytes it
+    had when opened; `bytes_read` and `reads` count what was asked of it, which is what pushdown is measured by.
     """
 
-    def __init__(self, path: str, size: int, source: _Bytes):
+    def __init__(self, path: str, size: int, source: _Bytes, local: str | None = None):
         self.path = path
+        self.local = local
         self.size = size
         self.bytes_read = 0
         self.reads = 0
@@ -75,14 +76,30 @@ class FileReader:
 
 
 class _LocalBytes:
-    """`os.pread`: one descriptor serves all threads, since no position is shared."""
+    """`os.pread`: one descriptor serves all threads, since no position is shared.
+
+    It is closed when the last read that goes on has ended: its number could be that of another file by then.
+    """
 
     def __init__(self, fd: int):
         self._fd = fd
+        self._open = True
+        self._reading = 0
+        self._lock = threading.Lock()
 
     def read(self, offset: int, length: int) -> bytes:
-        if self._fd < 0:
-            raise ValueError("read from a closed file")
+        with self._lock:
+            if not self._open:
+                raise ValueError("read from a closed file")
+            self._reading += 1
+        try:
+            return self._read(offset, length)
+        finally:
+            with self._lock:
+                self._reading -= 1
+                self._close_if_done()
+
+    def _read(self, offset: int, length: int) -> bytes:
         data = os.pread(self._fd, length, offset)
         if len(data) == length or not data:
             return data
@@ -94,9 +111,14 @@ class _LocalBytes:
         return b"".join(parts)
 
     def close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        with self._lock:
+            self._open = False
+            self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if not self._open and not self._reading and self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     __del__ = close
 
@@ -136,7 +158,7 @@ def open_file(path: str | os.PathLike[str], storage_options: StorageOptions = No
         if os.path.isdir(local):
             os.close(fd)
             raise NoFilesError(f"{local} is a directory, not a file")
-        return FileReader(name, status.st_size, _LocalBytes(fd))
+        return FileReader(name, status.st_size, _LocalBytes(fd), local)
     fs, inner = _filesystem(name, storage_options)
     return FileReader(name, _remote_size(fs, inner, name), _RemoteBytes(fs, inner))
 

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from robodf.errors import FileFormatError, OptionError, hint, listing
+from robodf.errors import FileFormatError, NoFilesError, OptionError, hint, listing
 from robodf.io.files import list_files, open_file
+from robodf.io.logs.containers import LOG_FILES, LOG_MAGIC
 
 if TYPE_CHECKING:
     from robodf.frame.frame import PipelineDataFrame
-    from robodf.io.mcap.log import Log
+    from robodf.io.logs.log import Log
     from robodf.io.source import Source
 
 Paths = str | os.PathLike | Iterable[str | os.PathLike]
@@ -23,10 +24,10 @@ EXTENSIONS = {
     ".json": "json",
     ".arrow": "ipc", ".ipc": "ipc", ".feather": "ipc",
     ".txt": "text", ".log": "text",
-    ".mcap": "mcap",
+    **dict.fromkeys(LOG_FILES, "log"),
 }  # fmt: skip
 
-_MAGIC = ((b"PAR1", "parquet"), (b"\x89MCAP0\r\n", "mcap"), (b"ARROW1", "ipc"))
+_MAGIC = ((b"PAR1", "parquet"), (b"ARROW1", "ipc"), *((magic, "log") for magic, _ in LOG_MAGIC))
 
 
 def read(
@@ -34,7 +35,8 @@ def read(
 ) -> PipelineDataFrame:
     """A lazy frame of files: a path, a glob, a directory, or a list of them.
 
-    The format is found by content and extension, or said by `format`: parquet, csv, ndjson, json, ipc, text, mcap.
+    The format is found by content and extension, or said by `format`: parquet, csv, ndjson, json, ipc, text,
+    log (MCAP, .bag, .db3).
     Other options go to that format's reader. Only names, footers and summaries are read now.
 
     >>> import robodf as rd, tempfile, os
@@ -43,10 +45,10 @@ def read(
     >>> rd.read(os.path.join(folder, "*.parquet")).count_rows()
     2
     """
-    known = sorted(set(EXTENSIONS.values()))
+    known = sorted({*EXTENSIONS.values(), "mcap"})
     if format is not None and format not in known:
         raise OptionError(f"read: format={format!r}{hint(format, known)} Formats: {', '.join(known)}")
-    extensions = tuple(e for e, f in EXTENSIONS.items() if format in (None, f))
+    extensions = (".mcap",) if format == "mcap" else tuple(e for e, f in EXTENSIONS.items() if format in (None, f))
     files = list_files(paths, extensions, storage_options)  # type: ignore[arg-type]
     if format is None:
         formats = {path: _format_of(path, storage_options) for path in files}
@@ -58,7 +60,7 @@ def read(
                 "Pass format= to take one, or read each and join or concat them"
             )
         format = kinds[0]
-    readers = {"json": read_json, "text": read_text, "mcap": read_mcap}
+    readers = {"json": read_json, "text": read_text, "log": read_log, "mcap": read_mcap}
     if format in readers:
         return readers[format](files, storage_options=storage_options, **options)
     return _tables(format, files, options, storage_options, f"read ({format})")
@@ -105,28 +107,74 @@ def read_text(paths: Paths, *, encoding: str = "utf-8", storage_options: dict | 
     return _frame(text_lines(files, encoding, storage_options))
 
 
-def read_mcap(paths: Paths, topic: str | None = None, *, start: Any = None, end: Any = None, on_error: str = "raise",
-              storage_options: dict | None = None) -> PipelineDataFrame:  # fmt: skip
-    """A lazy frame of MCAP logs: the messages of one topic in typed columns, or all messages without decoding them.
+def read_log(paths: Paths, topic: str | None = None, *, start: Any = None, end: Any = None, on_error: str = "raise",
+             storage_options: dict | None = None) -> PipelineDataFrame:  # fmt: skip
+    """A lazy frame of robot logs, MCAP, ROS 1 .bag or ROS 2 .db3: one topic in typed columns, or all messages as bytes.
 
     With `topic`: recording, log_time, publish_time, sequence, header_stamp, and the fields of the message. Without:
-    recording, topic, type, log_time, publish_time, sequence, size, data. Rows are in file order. Times are
-    Datetime("ns"), UTC. `start` (inclusive) and `end` (exclusive) bound log_time; a filter on topic or log_time does
-    the same. Only the chunks that can hold wanted messages are read. `on_error` says what to do with damage: raise,
-    skip, or collect (skip, and list it in `df.errors`).
-    """
-    from robodf.io.mcap.source import mcap_source
+    recording, topic, type, log_time, publish_time, sequence, size, data, with nothing decoded. Times are
+    Datetime("ns"), UTC. Bags and databases have no sequence (0), and bags no publish_time of their own (log_time).
 
-    files = list_files(paths, (".mcap",), storage_options)  # type: ignore[arg-type]
-    return _frame(mcap_source(files, topic, start, end, on_error, storage_options))
+    `paths` is a file, a directory, a glob or a list, of one format or several; `.zst` and `.zstd` files are
+    decompressed. Rows are in file order (of a database: by time). The files that a ROS 2 `metadata.yaml` lists are one
+    recording, named after their folder; any other file is one of its own.
+
+    `start` (inclusive) and `end` (exclusive) bound log_time; a filter on topic, recording or log_time does the same.
+    Only the chunks that can hold wanted messages are read, and of these only the wanted fields are decoded. `on_error`
+    says what to do with damage: raise, skip, or collect (skip, and list it in `df.errors`).
+    """
+    return _log(paths, LOG_FILES, topic, start, end, on_error, storage_options)
+
+
+def read_mcap(paths: Paths, topic: str | None = None, *, start: Any = None, end: Any = None, on_error: str = "raise",
+              storage_options: dict | None = None) -> PipelineDataFrame:  # fmt: skip
+    """`read_log` of MCAP files alone: in a directory it looks for no others."""
+    return _log(paths, (".mcap", ".mcap.zst", ".mcap.zstd"), topic, start, end, on_error, storage_options)
+
+
+def read_rosbag(paths: Paths, topic: str | None = None, *, start: Any = None, end: Any = None, on_error: str = "raise",
+                storage_options: dict | None = None) -> PipelineDataFrame:  # fmt: skip
+    """`read_log` under the name that users of ROS look for: ROS 1 `.bag` files, ROS 2 bags of `.db3` or `.mcap`."""
+    return _log(paths, LOG_FILES, topic, start, end, on_error, storage_options)
 
 
 def open_log(path: Paths, *, on_error: str = "raise", storage_options: dict | None = None) -> Log:
     """A log or several: `.topics` (types, counts, rates, time range, from the summaries alone) and `log["/imu"]`."""
-    from robodf.io.mcap.log import Log
+    from robodf.io.logs.log import Log
 
-    files = list_files(path, (".mcap",), storage_options)  # type: ignore[arg-type]
-    return Log(files, on_error, storage_options)
+    files, lost = _log_files(path, LOG_FILES, on_error, storage_options)
+    return Log(files, on_error, storage_options, lost)
+
+
+def _log(paths: Paths, extensions: tuple[str, ...], topic: str | None, start: Any, end: Any, on_error: str,
+         storage_options: dict | None) -> PipelineDataFrame:  # fmt: skip
+    from robodf.io.logs.source import log_source
+
+    files, lost = _log_files(paths, extensions, on_error, storage_options)
+    source = log_source(files, topic, start, end, on_error, storage_options)
+    for path in lost:
+        source.log.add(path, "metadata.yaml lists this file, but it is not there")
+    return _frame(source)
+
+
+def _log_files(
+    paths: Paths, extensions: tuple[str, ...], on_error: str, storage_options: dict | None
+) -> tuple[list[str], list[str]]:
+    """The files, and those that are missing of a recording whose folder was given."""
+    from robodf.io.logs.recordings import missing_splits
+
+    files = list_files(paths, extensions, storage_options)  # type: ignore[arg-type]
+    lost: list[str] = []
+    for item in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
+        folder = os.path.expanduser(os.fspath(item))
+        if os.path.isdir(folder):
+            lost += [os.path.join(folder, name) for name in missing_splits(folder, files)]
+    if lost and on_error == "raise":
+        raise NoFilesError(
+            f"metadata.yaml lists {listing(lost)}, but {'it is' if len(lost) == 1 else 'they are'} not there: "
+            "a part of the recording is missing. Pass on_error='collect' to read the rest"
+        )
+    return files, lost
 
 
 def _tables(format: str, paths: Paths, options: dict, storage: dict | None, doing: str) -> PipelineDataFrame:
@@ -162,12 +210,12 @@ def _frame(source: Source) -> PipelineDataFrame:
 
 def _format_of(path: str, storage: dict | None) -> str:
     with open_file(path, storage) as file:
-        head = file.read_at(0, min(8, file.size))
+        head = file.read_at(0, min(16, file.size))
     for magic, format in _MAGIC:
         if head.startswith(magic):
             return format
-    extension = os.path.splitext(path.lower())[1]
-    if extension in EXTENSIONS:
-        return EXTENSIONS[extension]
+    for extension, format in EXTENSIONS.items():
+        if path.lower().endswith(extension):
+            return format
     known = ", ".join(sorted(set(EXTENSIONS.values())))
     raise FileFormatError(f"{path}: not a format that its content or extension tells; pass format=, one of {known}")

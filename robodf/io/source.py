@@ -104,6 +104,13 @@ class Source(ABC):
         """The exact number of rows by metadata alone, or None."""
         return None
 
+    def bounds(self, column: str, predicates: tuple[Expr, ...]) -> tuple[int, int] | None:
+        """The least and the greatest value that a column of times or integers may have, by metadata alone, or None.
+
+        In the column's own unit, inclusive, without nulls; of the rows that satisfy `predicates`, which it supports.
+        """
+        return None
+
     def report(self, request: Request) -> ScanReport:
         """What a request will read."""
         return ScanReport()

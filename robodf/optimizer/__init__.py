@@ -9,6 +9,7 @@ from robodf.errors import RuleError
 from robodf.optimizer.count_from_metadata import count_from_metadata
 from robodf.optimizer.fuse_map_batches import fuse_map_batches
 from robodf.optimizer.fuse_rowwise import fuse_rowwise
+from robodf.optimizer.narrow_align import narrow_align
 from robodf.optimizer.prune_columns import prune_columns
 from robodf.optimizer.push_filter import push_filter
 from robodf.optimizer.push_limit import push_limit
@@ -22,6 +23,7 @@ RULES: tuple[Rule, ...] = (
     share_subplans,  # first: once predicates are pushed into the uses of a sub-plan, they are no longer alike
     simplify_predicates,  # before the push: sources understand plain comparisons of a column with a constant
     push_filter,
+    narrow_align,  # after filters: those on the clock say which part of the streams matters
     push_limit,  # after filters: a limit does not pass a filter that could have gone lower
     count_from_metadata,  # after both: a count needs to know what the scan was asked
     fuse_rowwise,  # before pruning: fewer nodes to prune

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import polars as pl
 
+from robodf.plan.bounds import UNKNOWN, Bounds
 from robodf.plan.expr import Expr
 from robodf.plan.node import Node, lazy
 
@@ -98,6 +99,10 @@ class Plan(Node):
     def count(self) -> int | None:
         """The exact number of rows where it is known without reading data, else None."""
         return None
+
+    def range_of(self, column: str) -> Bounds:
+        """Between which values a column of times or integers lies, by predicates and metadata alone."""
+        return UNKNOWN
 
     def in_memory(self) -> str | None:
         """Why Polars' streaming engine cannot bound the memory of this operator; None where it can."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from robodf.errors import QueryError, hint
 from robodf.plan.expr import KERNEL, Call, Expr, as_expr, freeze
 
 
@@ -21,7 +22,8 @@ class Kernel:
     """A row-wise function: row i of the output comes from row i of each argument alone.
 
     `run(*series, **options)` gives a series as long as its arguments, of the type `dtype(**options)`. `total` says that
-    it never raises, whatever the values: only then may it be evaluated on rows that a query drops.
+    it never raises, whatever the values: only then may it be evaluated on rows that a query drops. One that is not
+    total sees all rows in one piece, in memory: make it total, by giving null, wherever there is a way.
     """
 
     run: Callable[..., pl.Series]
@@ -33,19 +35,24 @@ _KERNELS: dict[str, Kernel] = {}
 
 
 def register(name: str, kernel: Kernel) -> None:
-    """Make a kernel known under a name that no other has."""
-    assert name not in _KERNELS, f"two kernels are named {name}"
-    _KERNELS[name] = kernel
+    """Make a kernel known under a name that no other has; ValueError where another has it."""
+    if _KERNELS.setdefault(name, kernel) != kernel:
+        raise ValueError(f"two kernels are named {name!r}")
 
 
 def kernel(fn: str) -> Kernel:
-    """The kernel of a call such as "robodf.points"."""
-    return _KERNELS[fn.removeprefix(KERNEL)]
+    """The kernel of a call such as "robodf.ros.points"; QueryError where this robodf has none of that name."""
+    name = fn.removeprefix(KERNEL)
+    if name not in _KERNELS:
+        raise QueryError(f"this robodf has no function {name!r}{hint(name, _KERNELS)}")
+    return _KERNELS[name]
 
 
 def call(name: str, *args: Any, **options: Any) -> Expr:
-    """The expression of a kernel over columns (names or expressions)."""
-    assert name in _KERNELS, f"no kernel is named {name}"
+    """The expression of a kernel over columns (names or expressions); it has at least one, and its name."""
+    kernel(name)
+    if not args:
+        raise ValueError(f"the kernel {name!r} needs a column")
     frozen = tuple((key, freeze(value)) for key, value in sorted(options.items()))
     return Call(KERNEL + name, tuple(as_expr(a) for a in args), frozen)
 
@@ -57,10 +64,13 @@ def lowered(fn: str, args: list[pl.Expr], options: dict[str, Any]) -> pl.Expr:
 
     def run(packed: pl.Series) -> pl.Series:
         made = found.run(*packed.struct.unnest().get_columns(), **options)
-        assert made.dtype == dtype and len(made) == len(packed), f"{fn} gave {made.dtype}, not {dtype}"
+        if made.dtype != dtype or len(made) != len(packed):
+            # Polars believes what it is told of types and lengths: what comes later would read beyond its memory.
+            raise TypeError(f"{fn} gave {len(made)} rows of {made.dtype}, not {len(packed)} rows of {dtype}")
         return made.alias(packed.name)
 
-    first = args[0].meta.output_name() if args else fn
+    first = args[0].meta.output_name()
     # Arguments may share a name, which fields of a struct cannot.
     packed = pl.struct(*(a.alias(f"_{i}") for i, a in enumerate(args)))
-    return packed.map_batches(run, return_dtype=dtype, is_elementwise=True).alias(first)
+    # Polars moves what it is told is elementwise before other filters, to rows on which a function may raise.
+    return packed.map_batches(run, return_dtype=dtype, is_elementwise=found.total).alias(first)

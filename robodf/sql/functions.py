@@ -7,6 +7,7 @@ None), `*` a last one that may come any number of times.
 
 from __future__ import annotations
 
+import datetime as dt
 import inspect
 import math
 from collections.abc import Callable
@@ -255,6 +256,20 @@ def _to_duration(unit: str) -> Callable[..., Expr]:
     return lambda stage, n: times.duration(n, unit)
 
 
+def _time_bucket(stage: Stage, width: Expr, e: Expr, origin: Expr | None) -> Expr:
+    length = width.value if isinstance(width, Lit) else None
+    if not isinstance(length, dt.timedelta) or length <= dt.timedelta():
+        raise _Wrong(0, "the width is an interval longer than nothing, as a constant; for months see date_trunc")
+    given = origin.value if isinstance(origin, Lit) else origin
+    if isinstance(given, str):
+        constant = types.constant(given, pl.Datetime("us"))
+        given = constant.value if isinstance(constant, Lit) else given
+    start = times.bucket_origin(given)
+    if start is None:
+        raise _Wrong(2, "the origin is a timestamp or an interval, as a constant")
+    return times.bucket(length, e, stage.dtype(e), start)
+
+
 def _truncated(stage: Stage, name: str, e: Expr) -> Expr:
     return times.truncated(stage, stage.at, name, e)
 
@@ -324,7 +339,8 @@ FUNCTIONS: dict[str, tuple[str, Callable[..., Expr]]] = {
     "list_value": ("A A*", lambda stage, first, *rest: operators.listed(stage, stage.at, [first, *rest])),
     "array_to_string": ("L s", lambda e, by: Call("list.join", (e, by))), "struct_extract": ("A s", _struct_field),
     # times
-    "date_part": ("s T", _part), "date_trunc": ("s T", _truncated), "to_timestamp": ("N", _to_timestamp),
+    "date_part": ("s T", _part), "date_trunc": ("s T", _truncated), "time_bucket": ("A T A?", _time_bucket),
+    "to_timestamp": ("N", _to_timestamp),
     "make_timestamp": ("I I I I I N", _make_timestamp),
     "make_date": ("I I I", lambda y, m, d: Call("pl.date", (y, m, d))),
     "epoch_ms": ("T", _epoch_in("ms")), "epoch_us": ("T", _epoch_in("us")), "epoch_ns": ("T", _epoch_in("ns")),

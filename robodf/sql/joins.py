@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
 
 import polars as pl
 from sqlglot import exp
@@ -46,7 +48,11 @@ def relation(query: Query, node: exp.Expr, env: Env) -> Stage:
         if isinstance(node.this, exp.Identifier):
             plan, name = named_table(query, node.this, env.ctes), node.name
         elif isinstance(node.this, exp.Anonymous):
-            plan, name = table_function(query, node.this, Stage(query, env, InMemory(_ONE_ROW), [])), node.this.name
+            from robodf.sql.aligning import align_plan
+
+            name = node.this.name
+            make = align_plan if name.lower() == "align" else table_function
+            plan = make(query, node.this, Stage(query, env, InMemory(_ONE_ROW), []))
         else:
             raise query.fail(node, "this is not supported in FROM")
         stage = _visible(query, node, env, plan, name)
@@ -324,11 +330,16 @@ def _asof(left: Stage, right: Stage, node: exp.Join, how: str, using: list[str])
     if how not in ("inner", "left") or using or condition is None:
         raise query.fail(node, "ASOF JOIN and ASOF LEFT JOIN take ON with one inequality (l.t >= r.t) and equalities")
     on = split(left, right, condition)
-    nearest = [e for e in on.rest if isinstance(e, Call) and e.fn in _NEAREST]
-    if len(nearest) != 1 or len(on.rest) != 1 or on.only_left or on.only_right:
-        raise query.fail(condition, "ASOF JOIN takes one inequality between the sides (l.t >= r.t) and equalities")
+    limits = {id(e): found for e in on.rest if (found := _within(e)) is not None}
+    nearest = [e for e in on.rest if id(e) not in limits and isinstance(e, Call) and e.fn in _NEAREST]
+    if len(nearest) != 1 or len(nearest) + len(limits) != len(on.rest) or on.only_left or on.only_right:
+        raise query.fail(condition, _ASOF)
     a, b = nearest[0].args
     strategy, exact = _NEAREST[nearest[0].fn]
+    later, earlier = (a, b) if strategy == "backward" else (b, a)
+    if any(found[0] is not later or found[1] is not earlier for found in limits.values()):
+        raise query.fail(condition, f"{_ASOF}; the tolerance is on the later time minus the earlier one")
+    tolerance = min((found[2] for found in limits.values()), default=None)
     if not a.columns <= left.plan.schema.keys():
         a, b, strategy = b, a, "forward" if strategy == "backward" else "backward"
     keys = [*zip(on.left, on.right), _paired(left, right, condition, a, b)]
@@ -338,10 +349,31 @@ def _asof(left: Stage, right: Stage, node: exp.Join, how: str, using: list[str])
     timed = Filter(right.plan, Call("is_not_null", (Col(rights[-1]),)))
     sides = [_sorted(left.plan, lefts[-1]), _sorted(timed, rights[-1])]
     plan: Plan = JoinAsof(sides[0], sides[1], lefts[-1], rights[-1], tuple(lefts[:-1]), tuple(rights[:-1]), strategy,
-                          None, "_right", False, exact)  # fmt: skip
+                          tolerance, "_right", False, exact)  # fmt: skip
     if how == "inner":
         plan = Filter(plan, Call("is_not_null", (Col(rights[-1]),)))
     return _both(left, right, plan)
+
+
+_ASOF = ("ASOF JOIN takes one inequality between the sides (l.t >= r.t), equalities, and a tolerance "
+         "(l.t - r.t <= INTERVAL '20 ms')")  # fmt: skip
+
+
+def _within(e: Expr) -> tuple[Expr, Expr, Any] | None:
+    """(later, earlier, most) of `later - earlier <= most`, however it is written; None for anything else."""
+    if not isinstance(e, Call) or e.fn not in ("__le__", "__ge__"):
+        return None
+    small, large = e.args if e.fn == "__le__" else e.args[::-1]
+    if isinstance(large, Lit) and isinstance(small, Call) and small.fn == "__sub__":
+        return (*small.args, large.value) if isinstance(large.value, (int, timedelta)) else None
+    for moved, fn in ((large, "__add__"), (small, "__sub__")):  # later <= earlier + most, later - most <= earlier
+        if isinstance(moved, Call) and moved.fn == fn:
+            parts = list(moved.args)
+            if fn == "__add__" and isinstance(parts[0], Lit):
+                parts.reverse()
+            if isinstance(parts[1], Lit) and isinstance(parts[1].value, (int, timedelta)):
+                return (small, parts[0], parts[1].value) if moved is large else (parts[0], large, parts[1].value)
+    return None
 
 
 def _named(stage: Stage, e: Expr, wanted: str) -> str:

@@ -88,13 +88,14 @@ def _read(path: str) -> Plan:
 def _readers() -> dict[str, tuple[Callable[..., PipelineDataFrame], tuple[str, ...]]]:
     from robodf.io import read as io
 
-    mcap = (io.read_mcap, ("topic", "start", "end", "on_error"))
+    log = ("topic", "start", "end", "on_error")
     return {
         "read_parquet": (io.read_parquet, ("hive_partitioning",)), "parquet_scan": (io.read_parquet, ()),
         "read_csv": (io.read_csv, ("separator", "has_header", "skip_rows")), "read_csv_auto": (io.read_csv, ()),
         "read_ndjson": (io.read_ndjson, ()), "read_json": (io.read_json, ()), "read_json_auto": (io.read_json, ()),
         "read_ipc": (io.read_ipc, ()), "read_text": (io.read_text, ("encoding",)),
-        "read_mcap": mcap, "mcap": mcap, "read": (io.read, ("format",)),
+        "read_log": (io.read_log, log), "log": (io.read_log, log), "read_rosbag": (io.read_rosbag, log),
+        "read_mcap": (io.read_mcap, log), "mcap": (io.read_mcap, log), "read": (io.read, ("format",)),
     }  # fmt: skip
 
 

@@ -96,6 +96,34 @@ def truncated(stage: Stage, node: exp.Expr, name: str, e: Expr) -> Expr:
     return Call("dt.truncate", (e, _TRUNCATED[unit(name)]))
 
 
+_BUCKETS_FROM = dt.datetime(2000, 1, 3)  # DuckDB's: a Monday
+
+
+def bucket(width: dt.timedelta, e: Expr, dtype: pl.DataType, origin: dt.datetime) -> Expr:
+    """`time_bucket(width, e)`: the start of the bucket of this width that `e` lies in, counted from `origin`."""
+    if dtype == pl.Date:
+        e = Call("cast", (e, pl.Datetime("us")))
+    microsecond = dt.timedelta(microseconds=1)
+    every = width // microsecond
+    # Polars' buckets begin with 1970.
+    shift = ((origin - dt.datetime(1970, 1, 1)) // microsecond) % every
+    if not shift:
+        return Call("dt.truncate", (e, f"{every}us"))
+    offset = Lit(shift * microsecond)
+    return Call("__add__", (Call("dt.truncate", (Call("__sub__", (e, offset)), f"{every}us")), offset))
+
+
+def bucket_origin(given: object) -> dt.datetime | None:
+    """Where buckets are counted from: a time, or a length of time after DuckDB's own; None for anything else."""
+    if given is None:
+        return _BUCKETS_FROM
+    if isinstance(given, dt.timedelta):
+        return _BUCKETS_FROM + given
+    if isinstance(given, dt.datetime):
+        return given.replace(tzinfo=None)
+    return dt.datetime(given.year, given.month, given.day) if isinstance(given, dt.date) else None
+
+
 # -- intervals ------------------------------------------------------------------------------------------------
 
 

@@ -185,3 +185,22 @@ def test_a_file_in_a_zip(tmp_path: Path):
     assert contents == [b"nine", b"ten"]
     with pytest.raises(NoFilesError):
         open_file(f"zip://in/gone.mcap::{tmp_path}/a.zip")
+
+
+def test_a_file_is_closed_when_the_last_read_has_ended(tmp_path, monkeypatch):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"0123456789")
+    file = open_file(path)
+    real, closed = os.pread, []
+
+    def slow(fd: int, length: int, offset: int) -> bytes:
+        file.close()  # by another thread, while this one reads
+        assert closed == []
+        return real(fd, length, offset)
+
+    monkeypatch.setattr(os, "pread", slow)
+    monkeypatch.setattr(os, "close", lambda fd, close=os.close: closed.append(fd) or close(fd))
+    assert file.read_at(2, 3) == b"234"
+    assert len(closed) == 1
+    with pytest.raises(ValueError, match="closed file"):
+        file.read_at(2, 3)

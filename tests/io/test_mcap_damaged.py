@@ -15,6 +15,7 @@ import pytest
 import zstandard
 from mcap.writer import CompressionType, Writer
 
+import robodf as rd
 from robodf.errors import FileFormatError
 from robodf.io.files import open_file
 from robodf.io.mcap import McapWriter, count, index_only, inflate, read_chunk, read_summary, select_chunks
@@ -408,7 +409,7 @@ def test_inflate(size: int):
             assert len(out) > size // 2  # what precedes the cut is kept
 
 
-def test_a_crc_is_checked_on_request(tmp_path: Path):
+def test_a_flipped_bit_is_found_by_the_checksum(tmp_path: Path):
     path = tmp_path / "a.mcap"
     payloads = small_log(path, "none")
     data = bytearray(path.read_bytes())
@@ -418,9 +419,14 @@ def test_a_crc_is_checked_on_request(tmp_path: Path):
     with open_file(path) as file:
         summary = read_summary(file)
         chunk = summary.chunks[0]
-        assert read_chunk(file, summary, chunk).payload(1) != payloads[1]
+        assert read_chunk(file, summary, chunk, check_crc=False).payload(1) != payloads[1]
         with pytest.raises(FileFormatError, match="checksum"):
-            read_chunk(file, summary, chunk, check_crc=True)
+            read_chunk(file, summary, chunk)
+    with pytest.raises(FileFormatError, match="checksum"):
+        rd.read_log(path).collect()
+    frame = rd.read_log(path, on_error="collect")
+    assert frame.collect().height == len(payloads)
+    assert "checksum" in frame.errors["error"].item()
 
 
 def test_a_summary_that_fails_its_checksum_is_rebuilt(tmp_path: Path):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from messages_oracle import FAILURES, rows, same, store_with, values
+from messages_oracle import FAILURES, random_message, random_schema, rows, same, store_with, values
 from rosbags.typesys import Stores, get_typestore
 
 from robodf.errors import ColumnNotFoundError, SchemaError
@@ -184,63 +184,6 @@ def test_types():
     }  # fmt: skip
 
 
-SCALARS = ["bool", "byte", "char", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
-SCALARS += [
-    "float32",
-    "float64",
-    "string",
-    "string",
-    "builtin_interfaces/Time",
-    "builtin_interfaces/Duration",
-]
-RANGES = {"byte": (-128, 127), "char": (0, 255)}
-
-
-def random_schema(rng: random.Random) -> str:
-    """A message x/A over x/B over x/C with every kind of field, in random order, so with every alignment."""
-    parts = []
-    below: list[str] = []
-    for name in ("C", "B", "A"):
-        lines = []
-        for k in range(rng.randrange(1, 6)):
-            kind = rng.choice(below if below and rng.random() < 0.5 else SCALARS)
-            lines.append(f"{kind}{rng.choice(['', '', '[]', '[3]', '[<=4]'])} f{k}\n")
-        parts.insert(0, f"MSG: x/{name}\n{''.join(lines)}")
-        below.append(f"x/{name}")
-    return ("=" * 80 + "\n").join(parts).removeprefix("MSG: x/A\n")
-
-
-def random_message(store: Any, name: str, rng: random.Random) -> Any:
-    fields = []
-    for _, (kind, what) in store.fielddefs[name][1]:
-        if kind in (1, 2):
-            fields.append(random_value(store, kind, what, rng))
-            continue
-        (inner_kind, inner), size = what
-        items = [random_value(store, inner_kind, inner, rng) for _ in range(size if kind == 3 else rng.randrange(4))]
-        if inner_kind == 1 and inner[0] != "string":
-            dtype = {"bool": "?", "byte": "i1", "char": "u1"}.get(inner[0], inner[0])
-            items = np.array(items, dtype=dtype)
-        fields.append(items)
-    return store.types[name](*fields)
-
-
-def random_value(store: Any, kind: int, what: Any, rng: random.Random) -> Any:
-    if kind == 2:
-        return random_message(store, what, rng)
-    name = what[0]
-    if name == "bool":
-        return rng.random() < 0.5
-    if name == "string":
-        return rng.choice(["", "a", "käse", "\0", "日本語" * 3, "x" * rng.randrange(20)])
-    if name.startswith("float"):
-        return rng.choice([0.0, -1.5, float("inf"), float("nan"), float(rng.randrange(100))])
-    bits = int(name.lstrip("uint") or 0) if "int" in name else 0
-    signed = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if bits else (0, 0)
-    low, high = RANGES.get(name, (0, 2**bits - 1) if name.startswith("u") else signed)
-    return rng.choice([low, high, rng.randint(low, high)])
-
-
 @pytest.mark.parametrize("seed", range(120))
 def test_random_types_equal_rosbags(seed: int):
     rng = random.Random(seed)
@@ -366,7 +309,7 @@ def test_unreadable_schemas_leave_messages_raw(text: str):
     assert decoder.reason.startswith("x/msg/A: ")
     assert len(decoder.reason) < 400
     frame = decoder.decode(Payloads.of([b"ab", b""]), None, decoder.schema, [])
-    assert frame.to_dict(as_series=False) == {"_raw": [b"ab", b""]}
+    assert frame.to_dict(as_series=False) == {"_raw": [b"ab", b""], "_error": [decoder.reason] * 2}
 
 
 def test_a_schema_that_grows_exponentially_is_refused():
@@ -552,3 +495,16 @@ def test_a_long_list_of_strings_in_one_message_and_in_few():
     assert clean(decoder, messages)["a"].to_list() == texts
     _, problems = decoded(decoder, [*messages, messages[0][:-20], messages[1][:-1] + b"x"])
     assert [row for row, _ in problems] == [4, 5]
+
+
+@pytest.mark.parametrize("name", ["std_msgs/msg/String", "std_msgs/String"])
+def test_standard_types_need_no_definition(name: str):
+    assert decoder_for("cdr", "ros2msg", name, b"").schema == {"data": pl.String()}
+    assert decoder_for("cdr", "", name, b"").schema == {"data": pl.String()}
+
+
+def test_other_types_without_a_definition_stay_raw():
+    decoder = decoder_for("cdr", "", "my_msgs/msg/Grip", b"")
+    assert decoder.name == "raw"
+    assert "no definition of my_msgs/msg/Grip" in decoder.reason
+    assert decoder_for("cdr", "ros2msg", "my_msgs/msg/Grip", b"").name == "CDR"  # a message without fields

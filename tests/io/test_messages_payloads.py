@@ -73,8 +73,11 @@ def test_a_memoryview_and_no_reference_to_it():
 @pytest.mark.parametrize(
     ("encoding", "schema_encoding", "reason"),
     [
-        ("protobuf", "protobuf", "'protobuf'"),
-        ("ros1", "ros1msg", "'ros1'"),
+        ("protobuf", "protobuf", "is no FileDescriptorSet"),
+        ("protobuf", "proto", "not 'proto'"),
+        ("flatbuffer", "flatbuffer", "x/msg/Y: "),
+        ("thrift", "thrift", "'thrift'"),
+        ("ros1", "", "ros1msg, not ''"),
         ("", "", "''"),
         ("wrong_format", "ros2msg", "'wrong_format'"),
         ("cdr", "omgidl", "ros2msg or ros2idl, not 'omgidl'"),
@@ -87,13 +90,13 @@ def test_encodings_without_a_decoder(encoding: str, schema_encoding: str, reason
     assert reason in decoder.reason
     problems: list[Any] = []
     frame = decoder.decode(Payloads.of([b"a", b"\xff"]), None, {"_raw": pl.Binary()}, problems)
-    assert frame.rows() == [(b"a",), (b"\xff",)]
+    assert frame.rows() == [(b"a", decoder.reason), (b"\xff", decoder.reason)]
     assert problems == []
     assert decoder.decode(Payloads.of([b"a"]), {}, {"_raw": pl.Binary()}, []).shape == (1, 0)
     with pytest.raises(ColumnNotFoundError):
         decoder.decode(Payloads.of([b"a"]), {"data": None}, {"_raw": pl.Binary()}, [])
     assert pickle.loads(pickle.dumps(decoder)) == decoder
-    assert decoder.infer(Payloads.of([])) == {"_raw": pl.Binary()}
+    assert decoder.infer(Payloads.of([])) == {"_raw": pl.Binary(), "_error": pl.String()}
 
 
 def test_header_stamp():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -144,6 +145,8 @@ class State:
     lazy: pl.LazyFrame
     ordered: bool
     steps: list[str] = field(default_factory=list)
+    focus: tuple[str, ...] = ()
+    """Columns that filters above the last step should be about."""
 
     @property
     def schema(self) -> dict[str, pl.DataType]:
@@ -151,6 +154,10 @@ class State:
 
     def then(self, text: str, frame: rd.PipelineDataFrame, lazy: pl.LazyFrame, ordered: bool | None = None) -> State:
         return State(frame, lazy, self.ordered if ordered is None else ordered, [*self.steps, text])
+
+    def on(self, *focus: str) -> State:
+        self.focus = focus
+        return self
 
     def named(self, *kinds: str) -> list[str]:
         """The columns of some kinds: int, float, number, str, bool, time, list, struct, key, flat."""
@@ -316,9 +323,9 @@ def looking_around(d: Draw, s: State) -> tuple[str, Build]:
 # -- whole plans -----------------------------------------------------------------------------------------------
 
 
-def base(d: Draw, parquet: dict[str, str]) -> State:
+def base(d: Draw, parquet: dict[str, str], tables: str = "runs runs runs marks marks one none") -> State:
     """A table in memory, in a file, or in a fake source."""
-    table = d.pick(["runs", "runs", "runs", "marks", "marks", "one", "none"])
+    table = d.pick(tables.split())
     lazy = TABLES[table].lazy()
     how = d.integer(0, 2)
     if how == 0:
@@ -334,8 +341,14 @@ def base(d: Draw, parquet: dict[str, str]) -> State:
 
 def plan(d: Draw, parquet: dict[str, str], most: int = 6) -> State:
     """A random plan; steps that do not fit are left out."""
-    from steps import ONE_INPUT, TWO_INPUTS
+    from steps import ONE_INPUT, TIME_ONE, TIME_TWO, TWO_INPUTS
 
+    if d.chance(40):  # an operator on time with filters above it, on rows of which some are left
+        state, other = base(d, parquet, "runs marks"), base(d, parquet, "runs marks")
+        state = _step(d, state, ONE_INPUT) if d.chance(40) else state
+        with suppress(NotHere):
+            state = d.pick(TIME_TWO)(d, state, other) if d.chance(50) else d.pick(TIME_ONE)(d, state)
+        return _step(d, state, ONE_INPUT) if d.chance(40) else state
     state = base(d, parquet)
     for _ in range(d.integer(1, most)):
         before = state
@@ -397,6 +410,10 @@ def check(state: State) -> None:
     wanted = _attempt(lambda: state.lazy.collect(engine="in-memory"))
     if isinstance(wanted, BaseException):
         return  # a cast that Polars finds impossible when it runs: there is nothing to compare with
+    if state.lazy.collect_schema() != wanted.schema:
+        # Polars 1.44 contradicts itself: full joins on keys of two types, bounds of windows where there are no rows.
+        ENGINE.append("; ".join(state.steps))
+        return
     assert list(state.frame.schema.items()) == list(wanted.schema.items()), f"the plan's schema is wrong\n  {said}"
     as_written = _attempt(lambda: lower_all(state.frame._plan).collect(engine="streaming"))
     for n in walk(state.frame._plan):

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 from plans import Draw, NotHere, State, looking_around, number, of, predicate
+from time_steps import TIME_ONE, TIME_TWO
 
 import robodf as rd
 from robodf.compat import POLARS, explode_options
@@ -423,7 +424,7 @@ def sample(d: Draw, s: State) -> State:
 ONE_INPUT = [
     filter_, filter_, filter_, filter_function, select, select, with_columns, with_columns, drop, rename, cast, sort,
     sort, cut, cut, unique, group_by, group_by_dynamic, rolling, with_row_index, explode, unnest, pivot, unpivot,
-    fill_null, drop_nulls, map_batches, map_batches, map_rows, cache, sample,
+    fill_null, drop_nulls, map_batches, map_batches, map_rows, cache, sample, *TIME_ONE,
 ]  # fmt: skip
 
 
@@ -536,4 +537,4 @@ def concat(d: Draw, a: State, b: State) -> State:
     return a.then(f"concat([{'; '.join(b.steps)}], {kind})", rd.concat([a.frame, b.frame], how=kind), lazy, ordered)
 
 
-TWO_INPUTS = [join, join, join, join_asof, concat]
+TWO_INPUTS = [join, join, join, join_asof, concat, *TIME_TWO]

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -23,13 +25,27 @@ T = pl.DataFrame(
         "x": [0.5, float("nan"), None, -1.25, 0.0, 2.5, -0.0, 0.5, None, 4.0],
         "s": ["p", "q", None, "", "pq", "p", "Q", "é", None, "q"],
         "f": [True, None, False, True, True, False, None, True, None, False],
-    }
-)
+        "w": [datetime(2026, 1, 1, 9, 0, 0, 20_000), datetime(2026, 1, 1, 9, 0, 7), None, datetime(2026, 1, 1, 9, 0, 7),
+              datetime(1969, 12, 31, 23, 59, 59, 999_999), datetime(2000, 1, 3), datetime(2026, 2, 28, 23, 59, 59),
+              datetime(2026, 1, 1, 9, 0, 0, 39_999), None, datetime(1999, 12, 31, 12)],
+    },
+    schema_overrides={"w": pl.Datetime("us")},
+)  # fmt: skip
 U = pl.DataFrame(
-    {"a": [2, 1, None, 5, 5, 8], "y": [10, None, 30, 40, 50, 2], "s": ["q", "p", "p", None, "pq", ""]},
-)
+    {
+        "a": [2, 1, None, 5, 5, 8],
+        "y": [10, None, 30, 40, 50, 2],
+        "s": ["q", "p", "p", None, "pq", ""],
+        "v": [datetime(2026, 1, 1, 9, 0, 7), None, datetime(2026, 1, 1), datetime(1970, 1, 1), datetime(2000, 1, 3),
+              datetime(2000, 1, 2, 23, 59, 59, 999_999)],
+    },
+    schema_overrides={"v": pl.Datetime("us")},
+)  # fmt: skip
 TABLES = {"t": T, "u": U}
-SEEDS = range(300)
+FIRST = int(os.environ.get("ROBODF_SQL_SEED", "0"))
+SEEDS = range(FIRST, FIRST + int(os.environ.get("ROBODF_SQL_QUERIES", "300")))
+
+WIDTHS = ["20 ms", "1 second", "7 seconds", "1 minute", "1 hour", "36 hours", "1 day", "3 days", "1 week"]
 
 
 class Writer:
@@ -71,11 +87,26 @@ class Writer:
             f"case when {self.bool(scope, depth - 1)} then {a} end",
         )  # fmt: skip
 
+    def bucket(self, scope: dict, depth: int = 1) -> str:
+        origin = self.pick("", "", ", interval '10 ms'", ", timestamp '2020-01-01 00:00:01'", ", interval '1 day'")
+        return f"time_bucket(interval '{self.pick(*WIDTHS)}', {self.time(scope, depth)}{origin})"
+
+    def time(self, scope: dict, depth: int = 2) -> str:
+        if depth == 0 or self.r.random() < 0.3:
+            return self.pick(*scope["time"], *scope["time"], "timestamp '2026-01-01 09:00:07'")
+        a, b = self.time(scope, depth - 1), self.time(scope, depth - 1)
+        return self.pick(
+            self.bucket(scope, depth - 1), self.bucket(scope, depth - 1), self.bucket(scope, depth - 1),
+            f"coalesce({a}, {b})", f"({a} {self.pick('+', '-')} interval '{self.pick(*WIDTHS)}')",
+            f"date_trunc('{self.pick('second', 'hour', 'day', 'week', 'month')}', {a})", f"greatest({a}, {b})",
+            f"case when {self.bool(scope, depth - 1)} then {a} else {b} end", f"nullif({a}, {b})",
+        )  # fmt: skip
+
     def bool(self, scope: dict, depth: int = 2) -> str:
         if depth == 0 or self.r.random() < 0.1:
             return self.pick(*scope["bool"], "true", "false", f"{self.pick(*scope['int'])} > 1")
         sign = self.pick("=", "<>", "<", "<=", ">", ">=", "is distinct from", "is not distinct from")
-        kind = self.pick(self.int, self.int, self.float, self.text)
+        kind = self.pick(self.int, self.int, self.float, self.text, self.time)
         a, b = kind(scope, depth - 1), kind(scope, depth - 1)
         p, q = self.bool(scope, depth - 1), self.bool(scope, depth - 1)
         i = self.int(scope, depth - 1)
@@ -87,11 +118,12 @@ class Writer:
         )  # fmt: skip
 
     def any(self, scope: dict) -> str:
-        return self.pick(self.int, self.int, self.float, self.text, self.bool)(scope)
+        return self.pick(self.int, self.int, self.float, self.text, self.bool, self.time)(scope)
 
     def source(self) -> tuple[str, dict]:
-        t = {"int": ["t.a", "t.b"], "float": ["t.x"], "text": ["t.s"], "bool": ["t.f"]}
-        both = {"int": ["t.a", "t.b", "u.a", "u.y"], "float": ["t.x"], "text": ["t.s", "u.s"], "bool": ["t.f"]}
+        t = {"int": ["t.a", "t.b"], "float": ["t.x"], "text": ["t.s"], "bool": ["t.f"], "time": ["t.w"]}
+        both = {"int": ["t.a", "t.b", "u.a", "u.y"], "float": ["t.x"], "text": ["t.s", "u.s"], "bool": ["t.f"],
+                "time": ["t.w", "u.v"]}  # fmt: skip
         kind = self.pick("t", "t", "t", "join", "side", "semi", "sub", "comma")
         if kind == "t":
             return "t", t
@@ -105,7 +137,7 @@ class Writer:
             return f"t {self.pick('semi', 'anti')} join u on t.a = u.a{self.pick('', ' and u.y > 20')}", t
         if kind == "comma":
             return f"t, u where t.a = u.a and {self.bool(both, 1)}", both
-        inner = f"(select a, b, x, s, f from t where {self.bool({k: [c[2:] for c in v] for k, v in t.items()})}) t"
+        inner = f"(select a, b, x, s, f, w from t where {self.bool({k: [c[2:] for c in v] for k, v in t.items()})}) t"
         return inner, t
 
     def where(self, scope: dict) -> str:
@@ -125,12 +157,14 @@ class Writer:
             "count(*)", f"count({i})", f"sum({i})", f"avg({i})", f"min({i})", f"max({self.float(scope, 1)})",
             f"min({self.text(scope, 1)})", f"count(distinct {i})", f"sum(distinct {i})", f"bool_or({self.bool(scope, 1)})",
             f"sum({self.float(scope, 0)})", f"max({self.text(scope, 0)})", f"median({i})",
+            f"min({self.time(scope, 1)})", f"max({self.bucket(scope)})", f"count(distinct {self.bucket(scope)})",
         )  # fmt: skip
         return made + (f" filter (where {self.bool(scope, 1)})" if self.r.random() < 0.2 else "")
 
     def window(self, scope: dict) -> str:
-        i, part = self.int(scope, 1), self.pick("", f"partition by {self.pick(*scope['int'], *scope['text'])}")
-        order = f"order by {self.pick(*scope['int'])}{self.pick('', ' desc')}{self.pick('', ' nulls first')}"
+        by = self.pick(*scope["int"], *scope["text"], self.bucket(scope))
+        i, part = self.int(scope, 1), self.pick("", f"partition by {by}")
+        order = f"order by {self.pick(*scope['int'], *scope['time'])}{self.pick('', ' desc')}{self.pick('', ' nulls first')}"
         return self.pick(
             f"sum({i}) over ({part})", f"{self.pick('sum', 'count', 'min', 'max', 'avg')}({i}) over ({part} {order})",
             f"{self.pick('rank', 'dense_rank')}() over ({part} {order})", f"count(*) over ({part} {order})",
@@ -142,9 +176,8 @@ class Writer:
         where = f"{joiner}{self.where(scope)}" if self.r.random() < 0.7 else ""
         shape = self.pick("plain", "plain", "group", "group", "total", "window", "distinct", "set")
         if shape == "group":
-            keys = [
-                self.pick(*scope["int"], *scope["text"], *scope["bool"], f"{self.int(scope, 1)} + 0") for _ in range(2)
-            ]
+            plain = [*scope["int"], *scope["text"], *scope["bool"], *scope["time"]]
+            keys = [self.pick(*plain, f"{self.int(scope, 1)} + 0", *[self.bucket(scope)] * 4) for _ in range(2)]
             keys = list(dict.fromkeys(keys))[: self.r.randint(1, 2)]
             aggregates = [self.aggregate(scope) for _ in range(self.r.randint(1, 3))]
             having = f" having {self.aggregate({**scope})} is not null" if self.r.random() < 0.3 else ""
@@ -185,7 +218,7 @@ def _counted(rows: list[tuple]) -> Counter:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, bool) or value is None or isinstance(value, str):
+    if value is None or isinstance(value, (bool, str, datetime)):
         return value
     number = float(value)
     return "nan" if math.isnan(number) else float(f"{number:.9g}") + 0.0

@@ -122,6 +122,33 @@ def test_pushdown_through_joins_and_groups(tmp_path):
     assert 'where=col("k") == 2 (exact)' in plan
 
 
+def test_asof_within_a_tolerance():
+    day = dt.datetime(2024, 1, 1)
+    ms = lambda *at: pl.Series([day + dt.timedelta(milliseconds=t) for t in at], dtype=pl.Datetime("ns"))  # noqa: E731
+    a = pl.DataFrame({"t": ms(0, 10, 20, 30, 40, 51), "x": range(6), "k": [0, 10, 20, 30, 40, 51]})  # noqa: F841
+    b = pl.DataFrame({"t": ms(5, 31), "y": [1, 2], "k": [5, 31]})  # noqa: F841
+    for within in (
+        "a.t - b.t <= interval '20 ms'",
+        "a.t <= b.t + interval '20 ms'",
+        "a.t <= interval '20 ms' + b.t",
+        "b.t >= a.t - interval '20 ms'",
+        "a.t - b.t <= interval '1 s' and a.t - b.t <= interval '20 ms'",
+    ):
+        query = f"select x, y from a asof left join b on a.t >= b.t and {within} order by x"
+        assert rd.sql(query).collect()["y"].to_list() == [None, 1, 1, None, 2, 2]
+    forward = "select x, y from a asof join b on a.t <= b.t and b.t - a.t <= interval '20 ms' order by x"
+    assert rd.sql(forward).collect().rows() == [(0, 1), (2, 2), (3, 2)]
+    numbers = "select x, y from a asof left join b on a.k >= b.k and a.k - b.k <= 9 order by x"
+    assert rd.sql(numbers).collect()["y"].to_list() == [None, 1, None, None, 2, None]
+
+
+@pytest.mark.parametrize("within", ["b.t - a.t <= 1", "a.t - b.t < 1", "a.t - b.x <= 1", "a.t * b.t <= 1"])
+def test_asof_with_another_condition(within):
+    a, b = pl.DataFrame({"t": [1], "x": [2]}), pl.DataFrame({"t": [1], "x": [3]})  # noqa: F841
+    with pytest.raises(rd.errors.SQLError, match=r"ASOF JOIN takes .* a tolerance"):
+        rd.sql(f"select * from a asof join b on a.t >= b.t and {within}")
+
+
 def test_logs(real_data):
     files = sorted(real_data.rglob("*.mcap"))
     if not files:

@@ -91,6 +91,11 @@ select w + interval (a) hour, w + to_seconds(30), w - w, w - timestamp '2024-01-
 select date '2024-01-31' + interval 1 month, date '2024-05-15' - date '2024-05-10', date '2024-01-31' + 1, date '2024-01-01' - 1
 select make_timestamp(2024,1,2,3,4,5.5), make_date(2024,2,3), strftime(w, '%Y/%m/%d') from t
 select epoch(to_timestamp(1.5)), epoch(w::date) from t
+select time_bucket(interval '20 ms', w), time_bucket(interval '7 seconds', w), time_bucket(interval '1 hour', w) from t
+select time_bucket(interval '3 days', w), time_bucket(interval '1 week', w), time_bucket(interval '2 weeks', w) from t
+select time_bucket(interval '1 week', w, interval '1 day'), time_bucket(interval '3 days', w, timestamp '2020-01-01 00:00:01') from t
+select time_bucket(interval '3 days', timestamp '1999-05-06 07:08:09'), time_bucket(interval '5 days', timestamp '1950-01-01') from t
+select time_bucket(interval '1 hour', w) bucket, count(*) from t group by bucket
 """
 SETS = """
 select a from t union select a from u

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from robodf.errors import FileFormatError
 from robodf.io.files import FileReader
+from robodf.io.logs.model import Channel, ChunkIndex, Schema
 from robodf.io.mcap import records
 from robodf.io.mcap.load import load_chunk, parse_index
-from robodf.io.mcap.records import Channel, ChunkIndex, Fields, Op, Record, Schema, iter_records
+from robodf.io.mcap.records import Fields, Op, Record, iter_records
 from robodf.io.mcap.walk import walk, walk_indexed
 
 

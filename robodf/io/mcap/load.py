@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from robodf.io.files import FileReader
+from robodf.io.logs.model import ChunkIndex, times_known
 from robodf.io.mcap import records
 from robodf.io.mcap.inflate import MAX_CHUNK_SIZE, inflate
-from robodf.io.mcap.records import RECORD_HEAD, ChunkIndex, Fields, Op
+from robodf.io.mcap.records import RECORD_HEAD, Fields, Op
 
 _HEAD = struct.Struct("<BQ")
 _INDEX_HEAD = struct.Struct("<BQHI")
@@ -60,11 +61,6 @@ def load_chunk(file: FileReader, chunk: ChunkIndex) -> Loaded:
     body = memoryview(data)[at : min(end, at + head.compressed_size)]
     buffer, damage = inflate(head.compression, body, head.uncompressed_size)
     return Loaded(buffer, index, problem or damage, head.uncompressed_crc)
-
-
-def times_known(chunk: ChunkIndex) -> bool:
-    """Whether the chunk's time range can be believed; zeros are what writers leave that do not fill it."""
-    return chunk.start_time <= chunk.end_time and chunk.end_time > 0
 
 
 def index_fits(entries: int, length: int) -> bool:

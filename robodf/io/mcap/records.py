@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from robodf.errors import FileFormatError
+from robodf.io.logs.model import Channel, ChunkIndex, Schema
 
 MAGIC = b"\x89MCAP0\r\n"
 RECORD_HEAD = 9  # opcode and length
@@ -57,23 +58,6 @@ class Footer:
 
 
 @dataclass(frozen=True, slots=True)
-class Schema:
-    id: int
-    name: str
-    encoding: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    id: int
-    topic: str
-    schema_id: int
-    message_encoding: str
-    metadata: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
 class ChunkHeader:
     start_time: int
     end_time: int
@@ -82,27 +66,6 @@ class ChunkHeader:
     compression: str
     compressed_size: int
     data_offset: int  # of the compressed bytes, from the start of the record's content
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkIndex:
-    """One unit of reading. Times in ns; `offset` and `length` are those of the record in the file.
-
-    `bare`: no Chunk record, but a run of records in the data section (a file written without chunks).
-    `counts`: messages per channel where something vouches for them, None where only reading would tell.
-    """
-
-    start_time: int
-    end_time: int
-    offset: int
-    length: int
-    compression: str
-    compressed_size: int
-    uncompressed_size: int
-    message_index_offsets: Mapping[int, int]
-    message_index_length: int
-    bare: bool = False
-    counts: Mapping[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from robodf.errors import FileFormatError
 from robodf.io.files import FileReader
+from robodf.io.logs.model import ChunkIndex
 from robodf.io.mcap import records
 from robodf.io.mcap.definitions import Definitions
 from robodf.io.mcap.load import index_fits, load_chunk
@@ -18,7 +19,6 @@ from robodf.io.mcap.records import (
     MESSAGE_HEAD,
     RECORD_HEAD,
     AttachmentIndex,
-    ChunkIndex,
     Fields,
     MetadataIndex,
     Op,

@@ -8,25 +8,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from robodf.errors import FileFormatError, OptionError
+from robodf.errors import FileFormatError
 from robodf.io.files import FileReader
+from robodf.io.logs.model import ChunkIndex, Summary, check_on_error, times_known
 from robodf.io.mcap import records
 from robodf.io.mcap.definitions import Definitions
-from robodf.io.mcap.load import times_known
 from robodf.io.mcap.records import (
     FOOTER_SIZE,
     MAGIC,
     MESSAGE_HEAD,
     RECORD_HEAD,
     AttachmentIndex,
-    Channel,
-    ChunkIndex,
     Fields,
     Footer,
     Header,
     MetadataIndex,
     Op,
-    Schema,
     Statistics,
     iter_records,
 )
@@ -39,27 +36,20 @@ _INDEX_OVERHEAD = RECORD_HEAD + 6  # of a MessageIndex record, without its 16-by
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class McapSummary(Summary):
     """An MCAP file as a whole. Times are ns; `chunks` are in the order of the file.
 
-    `complete`: nothing of the data section is lost. `problems` says what is lost or was wrong.
     `from_index`: the file's own chunk indexes were enough; False where the data section was scanned.
     `statistics`, where there are any, agree with the chunks as far as can be told without reading them.
     `data_end`: where the data section ends, or stops being readable.
     """
 
-    path: str
     profile: str
     library: str
-    schemas: Mapping[int, Schema]
-    channels: Mapping[int, Channel]
-    chunks: tuple[ChunkIndex, ...]
     statistics: Statistics | None
     attachments: tuple[AttachmentIndex, ...]
     metadata: tuple[MetadataIndex, ...]
     data_end: int
-    complete: bool
-    problems: tuple[str, ...]
     from_index: bool
 
 
@@ -82,7 +72,7 @@ class _Index:
     start: int = 0
 
 
-def read_summary(file: FileReader, on_error: str = "raise") -> Summary:
+def read_summary(file: FileReader, on_error: str = "raise") -> McapSummary:
     """Read what `file` holds: two reads (head and tail), as long as its summary can be believed.
 
     A summary that is missing, cut off or contradicts the file is rebuilt by a pass over the data section
@@ -121,11 +111,6 @@ def read_summary(file: FileReader, on_error: str = "raise") -> Summary:
         elif doubt.wrong:
             notes.append(f"{file.path}: summary: {doubt.text}; the data section was scanned instead")
     return _from_scan(file, header, (start, section_end), index, damage, notes, on_error)
-
-
-def check_on_error(on_error: str) -> None:
-    if on_error not in ("raise", "skip", "collect"):
-        raise OptionError(f"on_error is 'raise', 'skip' or 'collect', not {on_error!r}")
 
 
 def _read_magic(file: FileReader) -> bytes:
@@ -278,7 +263,7 @@ def _counts_by_size(chunk: ChunkIndex) -> dict[int, int] | None:
     return counts if counts or chunk.uncompressed_size < MESSAGE_HEAD else None
 
 
-def _from_index(file: FileReader, header: Header, index: _Index) -> Summary | None:
+def _from_index(file: FileReader, header: Header, index: _Index) -> McapSummary | None:
     """None where a channel with messages is defined neither in the summary nor in a chunk."""
     used = set(index.statistics.channel_message_counts) if index.statistics else set()
     for chunk in index.chunks:
@@ -288,19 +273,20 @@ def _from_index(file: FileReader, header: Header, index: _Index) -> Summary | No
     if channels:
         return None
     notes = [_no_schema(file, s) for s in sorted(schemas)]
-    return Summary(
+    return McapSummary(
         file.path,
-        header.profile,
-        header.library,
         index.definitions.schemas,
         index.definitions.channels,
         tuple(index.chunks),
+        *_counts(index.statistics),
+        True,
+        (*index.definitions.problems, *notes),
+        header.profile,
+        header.library,
         index.statistics,
         tuple(index.attachments),
         tuple(index.metadata),
         index.start,
-        True,
-        (*index.definitions.problems, *notes),
         True,
     )
 
@@ -313,7 +299,7 @@ def _from_scan(
     damage: list[str],
     notes: list[str],
     on_error: str,
-) -> Summary:
+) -> McapSummary:
     definitions = index.definitions if index is not None else Definitions(file.path)
     known_chunks = [c.offset for c in index.chunks] if index is not None else []
     start, section_end = section
@@ -333,21 +319,26 @@ def _from_scan(
             f"{damage[0]}{more}; {statistics.message_count} messages are readable: pass on_error='skip' to "
             f"read them, or on_error='collect' to be told as well what is lost"
         )
-    return Summary(
+    return McapSummary(
         file.path,
-        header.profile,
-        header.library,
         definitions.schemas,
         definitions.channels,
         tuple(scan.chunks),
+        *_counts(statistics),
+        not damage,
+        tuple(dict.fromkeys([*damage, *notes])),
+        header.profile,
+        header.library,
         statistics,
         tuple(scan.attachments),
         tuple(scan.metadata),
         scan.end,
-        not damage,
-        tuple(dict.fromkeys([*damage, *notes])),
         False,
     )
+
+
+def _counts(statistics: Statistics | None) -> tuple[int | None, Mapping[int, int] | None]:
+    return (None, None) if statistics is None else (statistics.message_count, statistics.channel_message_counts)
 
 
 def _indexes_lack(stated: Statistics | None, found: Statistics) -> bool:

@@ -67,7 +67,8 @@ def message_heads(buffer: bytes, offsets: np.ndarray) -> np.ndarray:
     room = len(buffer) - MESSAGE_HEAD + 1
     if room <= 0 or not len(offsets):
         return np.empty(0, dtype=MESSAGE)
-    return np.ndarray((room,), MESSAGE, buffer, strides=(1,))[offsets]
+    # As opaque values: field by field NumPy copies them five times slower.
+    return np.ndarray((room,), f"V{MESSAGE_HEAD}", buffer, strides=(1,))[offsets].view(MESSAGE)
 
 
 def walk_indexed(buffer: bytes, offsets: np.ndarray) -> Walk:

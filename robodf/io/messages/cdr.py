@@ -1,10 +1,13 @@
-"""Columns out of CDR messages, all messages of a batch at once.
+"""Columns out of CDR and ROS 1 messages, all messages of a batch at once.
 
 A message type is a tree of nodes. Each node knows how to walk over its value in *many* places at once: it
 takes an array of positions, checks them against the ends of their payloads, and gives the positions behind
 the value (`skip`), and with `read` also an Arrow array. So no Python object is made per message, and fields
 that are not asked for are only stepped over. Alignment is that of plain CDR (XCDR1): every primitive starts
-at a multiple of its size, counted from behind the 4 bytes of encapsulation header.
+at a multiple of its size, counted from behind the 4 bytes of encapsulation header. ROS 1 aligns nothing, and
+does not end its strings with a zero byte: the `Wire` of a tree says so.
+
+Where all payloads have one length, a `Template` walks over the first one only, and reads out of all.
 
 Every count in a payload is checked against what is left of the payload before memory is taken for it.
 """
@@ -20,6 +23,8 @@ import polars as pl
 
 from robodf.io.messages.cdr_batch import (
     Batch,
+    Wire,
+    blobs,
     byte_strings,
     even_offsets,
     not_utf8,
@@ -28,7 +33,7 @@ from robodf.io.messages.cdr_batch import (
     spans,
 )
 from robodf.io.messages.decoder import Fields
-from robodf.io.messages.payloads import list_offsets, ragged
+from robodf.io.messages.payloads import list_offsets
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,7 +73,8 @@ class Primitives(Node):
 
     static = True
 
-    def __init__(self, path: str, numpy_type: str, dtype: pl.DataType, count: int | None, wide: bool):
+    def __init__(self, wire: Wire, path: str, numpy_type: str, dtype: pl.DataType, count: int | None, wide: bool):
+        self.wire = wire
         self.path = path
         self.kind = np.dtype(numpy_type)
         self.many = count
@@ -79,7 +85,7 @@ class Primitives(Node):
         self.width = 8 if wide else self.least
 
     def size_from(self, phase: int) -> int:
-        return -phase % self.size + self.least
+        return (-phase % self.size if self.wire.aligned else 0) + self.least
 
     def skip(self, batch: Batch, row: np.ndarray, pos: np.ndarray) -> np.ndarray:
         return batch.advance(row, batch.align(row, pos, self.size), self.least, self.path)
@@ -92,12 +98,12 @@ class Primitives(Node):
         pos = batch.align(row, pos, self.size)
         behind = batch.advance(row, pos, self.least, self.path)
         if self.many is None:
-            return behind, numbers(batch.view(ordered(batch, self.kind))[pos], self.kind)
+            return behind, numbers(batch.take(ordered(batch, self.kind), pos), self.kind)
         # A row of numbers is copied as one opaque value.
-        raw = batch.view(f"V{self.least}")[pos]
+        raw = batch.take(f"V{self.least}", pos)
         values = numbers(raw.view(ordered(batch, self.kind)), self.kind)
         if self.wide:
-            return behind, pa.LargeListArray.from_arrays(even_offsets(len(pos), self.many), values)
+            return behind, pa.LargeListArray.from_arrays(even_offsets(len(raw), self.many), values)
         return behind, pa.FixedSizeListArray.from_arrays(values, self.many)
 
 
@@ -130,15 +136,15 @@ class PrimitiveList(Node):
         import pyarrow as pa
 
         counts, pos, behind = self._find(batch, row, pos)
-        raw = ragged(batch.data, pos, counts * self.kind.itemsize)
         if self.binary:
-            return behind, byte_strings(pa.large_binary(), counts, raw)
+            return behind, blobs(batch, pos, counts)
+        raw = batch.slices(pos, counts * self.kind.itemsize)
         values = numbers(raw.view(ordered(batch, self.kind)), self.kind)
-        return behind, pa.LargeListArray.from_arrays(list_offsets(counts), values)
+        return behind, pa.LargeListArray.from_arrays(list_offsets(batch.all_rows(counts)), values)
 
 
 class Text(Node):
-    """`string`: UTF-8 and a zero byte, both counted; a count of 0 also means empty, as in Fast-CDR."""
+    """`string`: UTF-8, and in CDR a zero byte, both counted; a count of 0 also means empty, as in Fast-CDR."""
 
     static = False
     least = 4
@@ -151,8 +157,10 @@ class Text(Node):
     def _find(self, batch: Batch, row: np.ndarray, pos: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         counts, pos = batch.count(row, pos, 1, self.path)
         behind = pos + counts
-        last = batch.data[np.where(counts > 0, behind - 1, 0)] if len(batch.data) else counts
-        ok = (counts == 0) | (last == 0)
+        if not batch.wire.terminated:
+            return counts, pos, behind
+        # Where a text has no bytes, the position is that of the end of its length word.
+        ok = (counts == 0) | batch.terminated(behind - 1)
         behind = batch.require(row, ok, behind, f"{self.path} is a string without its terminating zero")
         return np.maximum(counts - 1, 0), pos, behind
 
@@ -164,15 +172,17 @@ class Text(Node):
         data = batch.data.data
         word = struct.Struct(batch.order + "I").unpack_from
         start, end = int(batch.start[row]), int(batch.end[row])
+        most_padding, terminated = 3 if batch.wire.aligned else 0, batch.wire.terminated
         places = []
         for _ in range(count):
             places.append(pos)
-            pos = start + ((pos - start + 3) & -4) + 4
+            pos += (start - pos) & most_padding
+            pos += 4
             if pos > end:
                 return places, -1
             size = word(data, pos - 4)[0]
             pos += size
-            if pos > end or (size and data[pos - 1]):
+            if pos > end or (terminated and size and data[pos - 1]):
                 return places, -1
         return places, pos
 
@@ -182,13 +192,13 @@ class Text(Node):
         import pyarrow as pa
 
         sizes, pos, behind = self._find(batch, row, pos)
-        raw = ragged(batch.data, pos, sizes)
-        bad = not_utf8(raw, sizes)
+        raw = batch.slices(pos, sizes)
+        bad = not_utf8(raw, batch.all_rows(sizes))
         if bad.any():
-            batch.mark(row[bad], f"{self.path} is not UTF-8")
+            batch.mark(np.repeat(row, batch.rows)[bad], f"{self.path} is not UTF-8")
             sizes = np.where(bad, 0, sizes)
-            raw = ragged(batch.data, pos, sizes)
-        return behind, byte_strings(pa.large_string(), sizes, raw)
+            raw = batch.slices(pos, sizes)
+        return behind, byte_strings(pa.large_string(), batch.all_rows(sizes), raw)
 
 
 class WideText(Node):
@@ -211,8 +221,9 @@ class WideText(Node):
     ) -> tuple[np.ndarray, pa.Array]:
         import pyarrow as pa
 
-        counts, pos = batch.count(row, pos, 4, self.path)
-        units = ragged(batch.data, pos, counts * 4).view(batch.order + "u4")
+        sizes, pos = batch.count(row, pos, 4, self.path)
+        units = batch.slices(pos, sizes * 4).view(batch.order + "u4")
+        counts = batch.all_rows(sizes)
         texts = []
         bad = np.zeros(len(counts), dtype=bool)
         for i, (first, last) in enumerate(spans(counts)):
@@ -223,23 +234,29 @@ class WideText(Node):
             except UnicodeDecodeError:
                 texts.append("")
                 bad[i] = True
-        batch.mark(row[bad], f"{self.path} is not UTF-16")
-        return pos + counts * 4, pa.array(texts, pa.large_string())
+        if bad.any():
+            batch.mark(np.repeat(row, batch.rows)[bad], f"{self.path} is not UTF-16")
+        return pos + sizes * 4, pa.array(texts, pa.large_string())
 
 
 class Stamp(Node):
-    """`builtin_interfaces/Time` or `Duration` (int32 seconds, uint32 nanoseconds); null where not valid."""
+    """Seconds and nanoseconds, 4 bytes each, of a point in time or a duration; null where not valid.
+
+    `kinds` are their numpy types: int32 and uint32 in `builtin_interfaces`, other ones in ROS 1.
+    """
 
     static = True
     least = 8
     width = 8
 
-    def __init__(self, path: str, dtype: pl.DataType):
+    def __init__(self, wire: Wire, path: str, dtype: pl.DataType, kinds: tuple[str, str]):
+        self.wire = wire
         self.path = path
         self.dtype = dtype
+        self.kinds = kinds
 
     def size_from(self, phase: int) -> int:
-        return -phase % 4 + 8
+        return (-phase % 4 if self.wire.aligned else 0) + 8
 
     def skip(self, batch: Batch, row: np.ndarray, pos: np.ndarray) -> np.ndarray:
         return batch.advance(row, batch.align(row, pos, 4), 8, self.path)
@@ -251,10 +268,12 @@ class Stamp(Node):
 
         pos = batch.align(row, pos, 4)
         behind = batch.advance(row, pos, 8, self.path)
-        nanosec = batch.view(batch.order + "u4")[pos + 4]
-        ns = batch.view(batch.order + "i4")[pos].astype(np.int64) * 1_000_000_000 + nanosec
+        pairs = batch.take("V8", pos).view([(name, batch.order + kind) for name, kind in zip("sn", self.kinds)])
+        sec, nanosec = pairs["s"].astype(np.int64), pairs["n"].astype(np.int64)
+        invalid = np.abs(nanosec) >= 1_000_000_000
         kind = pa.timestamp("ns") if isinstance(self.dtype, pl.Datetime) else pa.duration("ns")
-        return behind, pa.array(ns, mask=nanosec >= 1_000_000_000).cast(kind)
+        ns = sec * 1_000_000_000 + nanosec
+        return behind, pa.array(ns, mask=invalid if invalid.any() else None).cast(kind)
 
 
 class Message(Node):
@@ -335,7 +354,7 @@ class Repeated(Node):
         _, values = self.item.read(batch, np.repeat(row, counts), places, fields)
         if self.fixed:
             return behind, pa.FixedSizeListArray.from_arrays(values, self.many)
-        return behind, pa.LargeListArray.from_arrays(list_offsets(counts), values)
+        return behind, pa.LargeListArray.from_arrays(list_offsets(batch.all_rows(counts)), values)
 
     def _find(
         self, batch: Batch, row: np.ndarray, pos: np.ndarray, places: bool
@@ -412,6 +431,8 @@ class Repeated(Node):
             behind[i] = end
             if len(found):
                 found[offsets[i] + step : offsets[i] + step + left] = places
+            elif batch.rows > 1:  # the texts of the other rows, that nobody reads
+                self.item.skip(batch, np.full(left, row[i]), np.array(places, dtype=np.int64))
 
 
 def _sizes(node: Node) -> np.ndarray:

@@ -10,6 +10,9 @@ import polars as pl
 
 # Below this mean size an indexed copy is faster than a memcpy per slice (each slice costs a Python object).
 _SLICE_BYTES = 96
+# So many short slices are copied length by length.
+_MANY_SLICES = 1024
+_MOST_SIZES = 256
 # The index of an indexed copy takes 8 bytes per byte copied: copied in blocks, it stays small.
 _BLOCK_BYTES = 1 << 22
 
@@ -64,6 +67,11 @@ class Payloads:
         """The buffer as uint8 array, without a copy."""
         return np.frombuffer(self.buffer, dtype=np.uint8)
 
+    def unchanging(self) -> bytes | None:
+        """The whole buffer where nobody can change it, so that arrays may refer to it, or None."""
+        owner = self.buffer.obj if isinstance(self.buffer, memoryview) else self.buffer
+        return owner if isinstance(owner, bytes) and len(owner) == memoryview(self.buffer).nbytes else None
+
     def to_series(self, name: str) -> pl.Series:
         """The payloads as Binary Series, copied in bulk: the Series does not keep the buffer alive."""
         import pyarrow as pa
@@ -84,6 +92,19 @@ def list_offsets(counts: np.ndarray) -> np.ndarray:
     return offsets
 
 
+def _by_size(data: np.ndarray, start: np.ndarray, length: np.ndarray, out: np.ndarray, offsets: np.ndarray) -> None:
+    """Copies the slices into `out`, all slices of one length at once, each as one opaque value."""
+    groups = list_offsets(np.bincount(length))
+    order = np.argsort(length.astype(np.uint8), kind="stable")
+    for size in range(1, len(groups) - 1):
+        group = order[groups[size] : groups[size + 1]]
+        if len(group):
+            kind = np.dtype(f"V{size}")
+            source = np.ndarray((len(data) - size + 1,), kind, buffer=data, strides=(1,))
+            target = np.ndarray((len(out) - size + 1,), kind, buffer=out, strides=(1,))
+            target[offsets[group]] = source[start[group]]
+
+
 def ragged(data: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
     """The slices `data[start[i] : start[i] + length[i]]` of a uint8 array, one after the other, as a copy."""
     offsets = list_offsets(length)
@@ -93,6 +114,9 @@ def ragged(data: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarra
         pieces = [view[s : s + n] for s, n in zip(start.tolist(), length.tolist())]
         return np.frombuffer(b"".join(pieces), dtype=np.uint8)
     out = np.empty(total, dtype=np.uint8)
+    if len(start) >= _MANY_SLICES and length.max() < _MOST_SIZES:
+        _by_size(data, start, length, out, offsets)
+        return out
     shift = start - offsets[:-1]
     first = 0
     while first < len(start):

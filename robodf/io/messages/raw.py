@@ -10,11 +10,12 @@ from robodf.io.messages.decoder import Decoder, Fields, Problem, Schema, project
 from robodf.io.messages.payloads import Payloads
 
 COLUMN = "_raw"
+ERROR = "_error"
 
 
 @dataclass(frozen=True)
 class RawDecoder(Decoder):
-    """One Binary column `_raw`; `reason` says why the messages are not decoded."""
+    """The Binary column `_raw`, and `_error`: in each row the `reason` why the messages are not decoded."""
 
     reason: str = ""
 
@@ -24,11 +25,14 @@ class RawDecoder(Decoder):
 
     @property
     def schema(self) -> Schema:
-        return {COLUMN: pl.Binary()}
+        return {COLUMN: pl.Binary(), ERROR: pl.String()}
 
     def decode(
         self, payloads: Payloads, fields: Fields | None, schema: Schema, problems: list[Problem]
     ) -> pl.DataFrame:
-        if not project(self.schema, fields):
-            return pl.DataFrame(height=len(payloads))
-        return payloads.to_series(COLUMN).to_frame()
+        made = []
+        for name in project(self.schema, fields):
+            reason = pl.Series(name, [self.reason], dtype=pl.String)
+            raw = name == COLUMN
+            made.append(payloads.to_series(name) if raw else reason.new_from_index(0, len(payloads)))
+        return pl.DataFrame(made) if made else pl.DataFrame(height=len(payloads))

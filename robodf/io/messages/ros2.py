@@ -20,7 +20,7 @@ import inspect
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -35,16 +35,14 @@ from robodf.io.messages.cdr import (
     Text,
     WideText,
 )
-from robodf.io.messages.cdr_batch import Batch, BrokenPayload
+from robodf.io.messages.cdr_batch import CDR, Wire
 from robodf.io.messages.decoder import ARRAY_BYTES, Decoder, Fields, Problem, Schema, project
 from robodf.io.messages.payloads import Payloads
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from robodf.io.messages.walk import read, spread
 
 ENCODINGS = ("ros2msg", "ros2idl")
 
-_NUMBERS: dict[str, tuple[str, pl.DataType]] = {
+NUMBERS: dict[str, tuple[str, pl.DataType]] = {
     "bool": ("?", pl.Boolean()),
     "byte": ("u1", pl.UInt8()),
     "char": ("u1", pl.UInt8()),
@@ -59,9 +57,9 @@ _NUMBERS: dict[str, tuple[str, pl.DataType]] = {
     "float32": ("f4", pl.Float32()),
     "float64": ("f8", pl.Float64()),
 }
-_TIMES = {
-    "builtin_interfaces/msg/Time": pl.Datetime("ns"),
-    "builtin_interfaces/msg/Duration": pl.Duration("ns"),
+_STAMPS = {
+    "builtin_interfaces/msg/Time": (pl.Datetime("ns"), ("i4", "u4")),
+    "builtin_interfaces/msg/Duration": (pl.Duration("ns"), ("i4", "u4")),
 }
 _TIME_FIELDS = [("sec", "int32"), ("nanosec", "uint32")]
 # The member that rosidl gives to a message without fields: one byte in CDR.
@@ -119,15 +117,13 @@ class Ros2Decoder(Decoder):
         wanted = project(self.schema, fields)
         found: list[Problem] = []
         rows, order = _byte_orders(payloads, found)
-        parts: list[tuple[np.ndarray, pl.DataFrame]] = []
+        parts = []
         for sign in ("<", ">"):
             mine = rows[order == sign]
             if len(mine):
-                parts.append(_read(self.tree, payloads, mine, sign, fields, found))
+                parts.append(read(self.tree, payloads, mine, sign, CDR, fields, found))
         problems.extend(sorted(found))
-        if len(parts) == 1 and len(parts[0][0]) == len(payloads):
-            return parts[0][1]
-        return _spread(parts, len(payloads), wanted)
+        return spread(parts, len(payloads), wanted)
 
 
 def _byte_orders(payloads: Payloads, problems: list[Problem]) -> tuple[np.ndarray, np.ndarray]:
@@ -145,83 +141,32 @@ def _byte_orders(payloads: Payloads, problems: list[Problem]) -> tuple[np.ndarra
     return rows[known], np.where(kind[known] == 1, "<", ">")
 
 
-def _read(
-    tree: Message,
-    payloads: Payloads,
-    rows: np.ndarray,
-    order: str,
-    fields: Fields | None,
-    problems: list[Problem],
-) -> tuple[np.ndarray, pl.DataFrame]:
-    """The rows of one byte order that can be decoded, and their columns."""
-    try:
-        batch, columns = _walk(tree, payloads, rows, order, fields)
-    except BrokenPayload:
-        scan = _batch(payloads, rows, order, reading=False)
-        _behind(scan, tree.skip(scan, np.arange(len(rows)), scan.start))
-        problems.extend((int(rows[i]), why) for i, why in scan.problems.items())
-        rows = rows[~scan.broken]
-        batch, columns = _walk(tree, payloads, rows, order, fields)
-    import pyarrow as pa
-
-    frame = pl.DataFrame(pl.from_arrow(pa.table(columns))) if columns else pl.DataFrame(height=len(rows))
-    if batch.problems:  # texts that are not UTF-8 are found only while reading
-        problems.extend((int(rows[i]), why) for i, why in batch.problems.items())
-        frame = frame.filter(pl.Series(~batch.broken)) if columns else pl.DataFrame(height=int((~batch.broken).sum()))
-        rows = rows[~batch.broken]
-    return rows, frame
-
-
-def _batch(payloads: Payloads, rows: np.ndarray, order: str, reading: bool) -> Batch:
-    start = payloads.offset[rows]
-    return Batch(payloads.data, start + 4, start + payloads.length[rows], order, reading)
-
-
-def _walk(
-    tree: Message, payloads: Payloads, rows: np.ndarray, order: str, fields: Fields | None
-) -> tuple[Batch, dict[str, pa.Array]]:
-    batch = _batch(payloads, rows, order, reading=True)
-    behind, columns = tree.read_columns(batch, np.arange(len(rows)), batch.start, fields)
-    _behind(batch, behind)
-    return batch, columns
-
-
-def _behind(batch: Batch, behind: np.ndarray) -> None:
-    # Writers pad a payload to a multiple of four bytes; more than that is a message of another type.
-    left = batch.end - behind
-    batch.require(np.arange(len(behind)), left < 4, behind, "the payload is longer than its message type says")
-
-
-def _spread(parts: list[tuple[np.ndarray, pl.DataFrame]], height: int, wanted: Schema) -> pl.DataFrame:
-    """The rows of the parts in their places among `height` rows, null elsewhere."""
-    if not wanted:
-        return pl.DataFrame(height=height)
-    frames = [frame for _, frame in parts if frame.height]
-    if not frames:
-        return pl.DataFrame(schema=wanted).clear(height)
-    place = np.full(height, -1, dtype=np.int64)
-    taken = np.concatenate([rows for rows, _ in parts])
-    place[taken] = np.arange(len(taken))
-    index = pl.Series(place, dtype=pl.Int64)
-    index = index.set(index < 0, None)
-    return pl.concat(frames).select(pl.all().gather(index))
-
-
 @lru_cache(maxsize=256)
 def compiled(schema_encoding: str, type_name: str, schema_data: bytes) -> Message:
     """The tree of a message type; raises SchemaTextError where the text does not give one."""
     types = _parse(schema_encoding, type_name, schema_data)
     name = _full_name(type_name, types)
-    return _Builder(types).message("", name, ())
+    return Builder(types, CDR, _STAMPS).message("", name, ())
+
+
+def is_standard(type_name: str) -> bool:
+    """True of the types whose definitions are known without a schema."""
+    return _find(type_name, _known_types()) is not None
 
 
 def _full_name(type_name: str, types: dict[str, Any]) -> str:
+    found = _find(type_name, types)
+    if found is None:
+        raise SchemaTextError(f"the schema does not define {type_name}")
+    return found
+
+
+def _find(type_name: str, types: dict[str, Any]) -> str | None:
     from rosbags.typesys.msg import normalize_msgtype
 
-    for name in (type_name, normalize_msgtype(type_name), type_name.replace("::", "/")):
-        if name in types:
-            return name
-    raise SchemaTextError(f"the schema does not define {type_name}")
+    return next(
+        (n for n in (type_name, normalize_msgtype(type_name), type_name.replace("::", "/")) if n in types), None
+    )
 
 
 def _parse(schema_encoding: str, type_name: str, schema_data: bytes) -> dict[str, Any]:
@@ -233,8 +178,8 @@ def _parse(schema_encoding: str, type_name: str, schema_data: bytes) -> dict[str
     known = _known_types()
     try:
         text = schema_data.decode("utf-8").replace("\r\n", "\n")
-        if not text.strip() and type_name in known:
-            return known  # bags of old distributions have no definitions
+        if not text.strip() and _find(type_name, known):  # bags of old distributions have no definitions
+            return known
         if schema_encoding == "ros2idl":
             found: dict[str, Any] = {}
             for part in _SEPARATOR.split(text):
@@ -307,11 +252,17 @@ def _short(error: BaseException) -> str:
     return text if len(text) <= 200 else text[:199] + "…"
 
 
-class _Builder:
-    """Makes the tree of nodes, within bounds: a schema of a few lines can stand for a tree without end."""
+class Builder:
+    """Makes the tree of nodes, within bounds: a schema of a few lines can stand for a tree without end.
 
-    def __init__(self, types: dict[str, Any]):
+    `types` are as the parsers of rosbags give them, `stamps` has for the types of times the column type and
+    the kinds of their two numbers.
+    """
+
+    def __init__(self, types: dict[str, Any], wire: Wire, stamps: dict[str, tuple[pl.DataType, tuple[str, str]]]):
         self.types = types
+        self.wire = wire
+        self.stamps = stamps
         self.fields = 0
 
     def message(self, path: str, name: str, above: tuple[str, ...]) -> Message:
@@ -321,7 +272,9 @@ class _Builder:
             raise SchemaTextError(f"messages are nested more than {_MOST_DEPTH} deep")
         if name not in self.types:
             raise SchemaTextError(f"the schema does not define {name}")
-        fields = self.types[name][1] or [(_FILLER, (1, ("uint8", 0)))]
+        fields = self.types[name][1]
+        if not fields or [field for field, _ in fields] == [_FILLER]:
+            fields = [(_FILLER, (1, ("uint8", 0)))] if self.wire.filler else []
         nodes: dict[str, Node] = {}
         for field, description in fields:
             self.fields += 1
@@ -343,10 +296,10 @@ class _Builder:
         count = size if kind == 3 else None
         if count is not None and not 0 < count <= _MOST_FIXED_ITEMS:
             raise SchemaTextError(f"{path} is an array of {count} items")
-        if int(inner_kind) == 1 and inner[0] in _NUMBERS:
-            code, dtype = _NUMBERS[inner[0]]
+        if int(inner_kind) == 1 and inner[0] in NUMBERS:
+            code, dtype = NUMBERS[inner[0]]
             if count is not None:
-                return Primitives(path, code, dtype, count, np.dtype(code).itemsize * count > ARRAY_BYTES)
+                return Primitives(self.wire, path, code, dtype, count, np.dtype(code).itemsize * count > ARRAY_BYTES)
             return PrimitiveList(path, code, dtype, size == 0 and inner[0] in ("uint8", "byte", "char"))
         item = self.single(path, int(inner_kind), inner, above)
         return Repeated(path, item, count, count is not None and item.width * count > ARRAY_BYTES)
@@ -354,17 +307,17 @@ class _Builder:
     def single(self, path: str, kind: int, what: Any, above: tuple[str, ...]) -> Node:
         if kind == 1:
             name = what[0]
-            if name in _NUMBERS:
-                return Primitives(path, *_NUMBERS[name], None, False)
+            if name in NUMBERS:
+                return Primitives(self.wire, path, *NUMBERS[name], None, False)
             if name == "string":
                 return Text(path)
             if name == "wstring":
                 return WideText(path)
             raise SchemaTextError(f"{path} is a {name}, which has no column type")
-        if what not in self.types and what.rsplit("/", 1)[-1] == "wstring":
+        if self.wire is CDR and what not in self.types and what.rsplit("/", 1)[-1] == "wstring":
             return WideText(path)  # the .msg parser takes it for the name of a message
-        if what in _TIMES and self._is_time(what):
-            return Stamp(path, _TIMES[what])
+        if what in self.stamps and self._is_time(what):
+            return Stamp(self.wire, path, *self.stamps[what])
         return self.message(path, what, above)
 
     def _is_time(self, name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
+from robodf.plan.bounds import UNKNOWN, Bounds, either
 from robodf.plan.expr import Col, Expr
 from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
@@ -64,6 +65,12 @@ class Concat(Plan):
                 return None
             total += rows
         return total
+
+    def range_of(self, column: str) -> Bounds:
+        having = [p for p in self.parts if column in p.schema]  # the rows of the others are null there
+        if any(p.schema[column] != self.schema[column] for p in having):
+            return UNKNOWN
+        return either(p.range_of(column) for p in having)
 
     def label(self) -> str:
         return f"Concat of {len(self.parts)}{'' if self.how == 'vertical' else ', ' + self.how}"

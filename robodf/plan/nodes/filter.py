@@ -7,6 +7,8 @@ import threading
 import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
+from robodf.plan.bounds import Bounds, narrowed
+from robodf.plan.durations import exact_times
 from robodf.plan.expr import Expr, conjunction, conjuncts, paths_of
 from robodf.plan.node import lazy, node
 
@@ -22,7 +24,7 @@ class Filter(Plan):
     passes_paths = True
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
-        return inputs[0].filter(self.where.polars)
+        return inputs[0].filter(exact_times(self.where, self.input.schema).polars)
 
     @lazy
     def schema(self) -> Schema:
@@ -52,6 +54,9 @@ class Filter(Plan):
         rest = [part for part in own if id(part) not in moved]
         plan = Filter(below, conjunction(rest)) if rest else below
         return plan, [part for part in predicates if id(part) in stay]
+
+    def range_of(self, column: str) -> Bounds:
+        return narrowed(self.input.range_of(column), conjuncts(self.where), column, self.schema[column])
 
     def label(self) -> str:
         return f"Filter {self.where!r}"

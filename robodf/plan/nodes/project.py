@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
+from robodf.plan.bounds import UNKNOWN, Bounds
 from robodf.plan.expr import SEPARATOR, Call, Col, Expr, Lit, base_names, paths_of
 from robodf.plan.node import lazy, node, walk
 from robodf.plan.nodes.filter import with_filters
@@ -66,6 +67,13 @@ class _Projection(Plan):
 
     def push_limit(self, n: int) -> Plan | None:
         return limited(self, n) if self.keeps_rows else None
+
+    def range_of(self, column: str) -> Bounds:
+        e = self.definitions.get(column)
+        if isinstance(e, Col):
+            return self.input.range_of(e.ref)
+        passes = self.passes_columns and column not in output_names(self.exprs)
+        return self.input.range_of(column) if passes else UNKNOWN
 
     def _text(self) -> str:
         parts = []

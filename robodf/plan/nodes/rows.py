@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
+from robodf.plan.bounds import UNKNOWN, Bounds
 from robodf.plan.node import lazy, node
 
 
@@ -45,6 +46,9 @@ class Slice(Plan):
         end = total + self.offset + self.length if self.offset < 0 else self.offset + self.length
         return max(0, min(end, total) - start)
 
+    def range_of(self, column: str) -> Bounds:
+        return self.input.range_of(column)
+
     def in_memory(self) -> str | None:
         return "the last rows are known when all are read" if self.offset < 0 else None
 
@@ -80,6 +84,9 @@ class Sample(Plan):
 
     def needs(self, out: Names) -> tuple[Names, ...]:
         return (out,)
+
+    def range_of(self, column: str) -> Bounds:
+        return self.input.range_of(column)
 
     def label(self) -> str:
         return f"Sample {f'n={self.n}' if self.n is not None else f'fraction={self.fraction}'} seed={self.seed}"
@@ -136,6 +143,9 @@ class RowIndex(Plan):
 
     def count(self) -> int | None:
         return self.input.count()
+
+    def range_of(self, column: str) -> Bounds:
+        return UNKNOWN if column == self.name else self.input.range_of(column)
 
     def label(self) -> str:
         return f"RowIndex {self.name}"

@@ -6,6 +6,7 @@ import polars as pl
 
 from robodf.io.source import Request, Source, Support
 from robodf.plan.base import Names, Plan, Schema
+from robodf.plan.bounds import UNKNOWN, Bounds, narrowed
 from robodf.plan.expr import SEPARATOR, Expr, base_names
 from robodf.plan.node import lazy, node
 
@@ -85,6 +86,13 @@ class Scan(Plan):
             return None
         total = self.source.count(self.predicates)
         return total if total is None or self.limit is None else min(total, self.limit)
+
+    def range_of(self, column: str) -> Bounds:
+        if column not in self.schema:
+            return UNKNOWN
+        exact = [p for p in self.predicates if self.source.support(p) is Support.EXACT]
+        known = self.source.bounds(column, self.predicates) or UNKNOWN
+        return narrowed(known, exact, column, self.schema[column])
 
     def label(self) -> str:
         parts = [f"Scan {self.source.describe()}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
+from robodf.plan.bounds import Bounds
 from robodf.plan.expr import Expr, paths_of
 from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
@@ -44,6 +45,9 @@ class Sort(Plan):
 
     def count(self) -> int | None:
         return self.input.count()
+
+    def range_of(self, column: str) -> Bounds:
+        return self.input.range_of(column)
 
     def in_memory(self) -> str | None:
         return "a sort holds all rows"

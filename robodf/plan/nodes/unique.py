@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
+from robodf.plan.bounds import Bounds
 from robodf.plan.expr import Expr
 from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
@@ -45,6 +46,9 @@ class Unique(Plan):
         if not predicate.columns or not constant_in_groups(predicate, frozenset(self.keys), self.input.schema):
             return None
         return self.replace(input=Filter(self.input, predicate))
+
+    def range_of(self, column: str) -> Bounds:
+        return self.input.range_of(column)
 
     def in_memory(self) -> str | None:
         return "it holds one row of each kind"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime
 from typing import Any
 
-from robodf.errors import OptionError
 from robodf.plan.comparison import as_comparison, nanoseconds
 from robodf.plan.expr import Expr
 
@@ -66,19 +64,3 @@ class Selection:
         """The time range as the container takes it: times there are not negative."""
         start = None if self.start is None or self.start <= 0 else self.start
         return start, None if self.end is None else max(self.end, 0)
-
-
-def instant(value: Any, option: str) -> int | None:
-    """A user's point in time as ns since 1970: a datetime, a date, an ISO text, or an integer of ns."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError as error:
-            raise OptionError(f"{option}={value!r} is no time such as '2025-09-10T13:03:56.5'") from error
-    if isinstance(value, (datetime, date)):
-        return nanoseconds(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise OptionError(f"{option} is a datetime, a date, an ISO text or an integer of nanoseconds, not {value!r}")

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from robodf.errors import QueryError
-from robodf.io.mcap.files import recording_names, summaries
-from robodf.io.mcap.load import times_known
-from robodf.io.mcap.selection import END_OF_TIME
-from robodf.io.mcap.summary import Summary
-from robodf.io.mcap.topic import TIME, kind_of
+from robodf.io.logs.containers import format_of
+from robodf.io.logs.files import state_of, summaries
+from robodf.io.logs.model import Summary, check_on_error, times_known
+from robodf.io.logs.recordings import recording_names
+from robodf.io.logs.selection import END_OF_TIME
+from robodf.io.logs.topic import TIME, kind_of
 
 if TYPE_CHECKING:
     from robodf.frame.frame import PipelineDataFrame
+    from robodf.io.logs.health import Health
 
 
 _TOPICS = {
@@ -33,7 +35,7 @@ _TOPICS = {
 
 def _facts(summary: Summary) -> dict[str, dict[str, Any]]:
     """For each topic of a file: type, encoding, count (None: not known), first and last time (ns) of its chunks."""
-    counts = None if summary.statistics is None else summary.statistics.channel_message_counts
+    counts = summary.channel_counts
     facts: dict[str, dict[str, Any]] = {}
     for channel_id, channel in sorted(summary.channels.items()):
         kind = kind_of(summary, channel_id)
@@ -57,20 +59,29 @@ class Log:
     Everything here comes from the summaries of the files; no message is read.
     """
 
-    def __init__(self, paths: list[str], on_error: str = "raise", storage_options: dict | None = None):
-        from robodf.io.files import fingerprint
-        from robodf.io.mcap.summary import check_on_error
-
+    def __init__(
+        self,
+        paths: list[str],
+        on_error: str = "raise",
+        storage_options: dict | None = None,
+        missing: list[str] | None = None,
+    ):
         check_on_error(on_error)
         self.paths = tuple(paths)
         self._on_error, self._storage = on_error, storage_options
-        states = tuple(fingerprint(p, storage_options) for p in paths)
-        self._summaries = summaries(self.paths, states, on_error, tuple(sorted((storage_options or {}).items())))
+        self._formats = tuple(format_of(p, storage_options) for p in paths)
+        self._states = tuple(state_of(p, storage_options) for p in paths)
+        frozen = tuple(sorted((storage_options or {}).items()))
+        damaged: list[tuple[str, str]] | None = None if on_error == "raise" else []
+        self._recordings = recording_names(self.paths, storage_options, damaged)
+        self._lost = [f"{path}: metadata.yaml lists this file, but it is not there" for path in missing or ()]
+        self._lost += [error for _, error in damaged or ()]
+        self._summaries = summaries(self.paths, self._formats, self._states, on_error, frozen)
 
     @property
     def recordings(self) -> list[str]:
-        """The name of each file's recording."""
-        return recording_names(self.paths)
+        """The name of each file's recording; the splits of one recording share it."""
+        return list(self._recordings)
 
     @property
     def topics(self) -> pl.DataFrame:
@@ -99,7 +110,7 @@ class Log:
     @property
     def message_count(self) -> int | None:
         """The number of messages; None where a file has no counts."""
-        counts = [s.statistics.message_count if s.statistics is not None else None for s in self._summaries]
+        counts = [s.message_count for s in self._summaries]
         return None if None in counts else sum(counts)  # type: ignore[arg-type]
 
     @property
@@ -120,28 +131,51 @@ class Log:
     @property
     def size(self) -> int:
         """Bytes on disk."""
-        from robodf.io.files import fingerprint
-
-        return sum(fingerprint(p, self._storage)[0] for p in self.paths)
+        return sum(size for size, _ in self._states)
 
     @property
     def problems(self) -> list[str]:
         """What is damaged or lost, as the summaries tell."""
-        return [p for s in self._summaries for p in s.problems]
+        return [*self._lost, *(p for s in self._summaries for p in s.problems)]
+
+    def health(self, gap: str | timedelta | None = None) -> Health:
+        """Gaps, rate, jitter, order and duplicates of each topic, clocks against header stamps, missing topics.
+
+        Reads every chunk once, and of the messages only their stamps. `gap` (text such as "100ms", or a timedelta) is
+        the time between two messages of a topic above which there is a gap; without it, three times the median.
+        See `robodf.io.logs.health.Health` for the columns.
+
+        >>> import robodf as rd, tempfile, os
+        >>> from robodf.io.mcap import McapWriter
+        >>> path = os.path.join(tempfile.mkdtemp(), "a.mcap")
+        >>> with McapWriter(path) as out:
+        ...     tick = out.add_channel("/tick", "json", out.add_schema("Tick", "jsonschema", b"{}"))
+        ...     for k in [1, 2, 3, 9, 10]:
+        ...         out.write(tick, log_time=k * 1_000_000_000, data=b"{}")
+        >>> found = rd.open_log(path).health()
+        >>> found.topics["gaps"].item(), found.topics["longest_gap"].item().total_seconds(), found.problems
+        (1, 6.0, [])
+        """
+        from robodf.io.logs.health import health
+        from robodf.plan.durations import nanoseconds_of
+
+        files = list(zip(self.paths, self._formats, self.recordings, self._summaries))
+        frozen = tuple(sorted((self._storage or {}).items()))
+        return health(files, frozen, None if gap is None else nanoseconds_of(gap, "gap"))
 
     def messages(self) -> PipelineDataFrame:
-        """All messages, not decoded: see `rd.read_mcap` without a topic."""
-        from robodf.io.read import read_mcap
+        """All messages, not decoded: see `rd.read_log` without a topic."""
+        from robodf.io.read import read_log
 
-        return read_mcap(list(self.paths), on_error=self._on_error, storage_options=self._storage)
+        return read_log(list(self.paths), on_error=self._on_error, storage_options=self._storage)
 
     def __getitem__(self, topic: str) -> PipelineDataFrame:
         """The lazy frame of one topic, in typed columns."""
-        from robodf.io.read import read_mcap
+        from robodf.io.read import read_log
 
         if not isinstance(topic, str):
             raise QueryError(f"log[...] takes a topic such as '/imu', not {topic!r}")
-        return read_mcap(list(self.paths), topic, on_error=self._on_error, storage_options=self._storage)
+        return read_log(list(self.paths), topic, on_error=self._on_error, storage_options=self._storage)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.topics["topic"].to_list())

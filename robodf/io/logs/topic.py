@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
 from robodf.errors import QueryError, SchemaError, column_not_found, hint, listing
-from robodf.io.mcap.chunks import read_chunk, select_chunks
-from robodf.io.mcap.files import counted
-from robodf.io.mcap.summary import Summary
+from robodf.io.logs.containers import container
+from robodf.io.logs.files import counted
+from robodf.io.logs.model import Summary, select_chunks
+from robodf.io.logs.unite import fitted, unite
 from robodf.io.messages import Decoder, Payloads, decoder_for, header_stamp
 from robodf.plan.nodes.scan import reduce_struct
 
@@ -78,7 +79,9 @@ class TopicTable:
         return ", ".join(dict.fromkeys(d.name + (f" ({d.reason})" if d.reason else "") for d in made))
 
 
-def topic_table(topic: str, paths: tuple[str, ...], summaries: list[Summary], storage: tuple) -> TopicTable:
+def topic_table(
+    topic: str, paths: tuple[str, ...], formats: tuple[str, ...], summaries: list[Summary], storage: tuple
+) -> TopicTable:
     """The table of a topic. JSON without a usable schema is inferred from the first chunk that has it."""
     known = sorted({c.topic for s in summaries for c in s.channels.values()})
     if topic not in known:
@@ -86,7 +89,7 @@ def topic_table(topic: str, paths: tuple[str, ...], summaries: list[Summary], st
     kinds: dict[ChannelKind, dict[str, pl.DataType]] = {}
     united: dict[str, pl.DataType] = {}
     origin: dict[str, str] = {}
-    for path, summary in zip(paths, summaries):
+    for path, format, summary in zip(paths, formats, summaries):
         for channel_id in sorted(channels_of(summary, [topic])):
             kind = kind_of(summary, channel_id)
             if kind in kinds:
@@ -94,24 +97,25 @@ def topic_table(topic: str, paths: tuple[str, ...], summaries: list[Summary], st
             decoder = kind.decoder()
             schema = decoder.schema
             if schema is None:
-                schema = decoder.infer(_sample(path, summary, topic, storage))
+                schema = decoder.infer(_sample(path, format, summary, topic, storage))
             kinds[kind] = schema
             for name, dtype in schema.items():
-                if name in united and united[name] != dtype:
+                both = unite(united[name], dtype) if name in united else dtype
+                if both is None:
                     raise SchemaError(
                         f"topic {topic!r}: {name!r} is {united[name]} in {origin[name]} and {dtype} in {path}. "
                         "Read the files apart and cast, or read without topic= for the raw messages"
                     )
-                united.setdefault(name, dtype)
+                united[name] = both
                 origin.setdefault(name, path)
     return TopicTable(topic, united, kinds)
 
 
-def _sample(path: str, summary: Summary, topic: str, storage: tuple) -> Payloads:
+def _sample(path: str, format: str, summary: Summary, topic: str, storage: tuple) -> Payloads:
     channels = channels_of(summary, [topic])
-    with counted(path, storage) as file:
+    with counted(path, format, storage) as file:
         for chunk in select_chunks(summary, channels):
-            found = read_chunk(file, summary, chunk, channels, on_error="skip")
+            found = container(format).read_chunk(file, summary, chunk, channels, on_error="skip")
             if len(found):
                 return Payloads(found.buffer, found.offset, found.length)
     return Payloads.of([])
@@ -134,6 +138,27 @@ def projection(table: TopicTable, columns: Iterable[str], fields: tuple[tuple[st
         for path in paths or [(table.field(column),)]:
             _graft(tree, path)
     return tree
+
+
+def present(tree: dict | None, schema: Mapping[str, pl.DataType]) -> dict | None:
+    """The part of a projection that a channel of this schema has."""
+    if tree is None:
+        return None
+    found = {}
+    for name, below in tree.items():
+        if name in schema:
+            inner = _struct(schema[name])
+            part = below if below is None or inner is None else present(below, inner)
+            if part is None or part:
+                found[name] = part
+    return found
+
+
+def _struct(dtype: pl.DataType) -> dict[str, pl.DataType] | None:
+    """The fields of a struct, or of the structs in a list."""
+    while isinstance(dtype, (pl.List, pl.Array)):
+        dtype = dtype.inner  # type: ignore[assignment]
+    return {f.name: f.dtype for f in dtype.fields} if isinstance(dtype, pl.Struct) else None  # type: ignore[misc]
 
 
 def _graft(tree: dict, path: tuple[str, ...]) -> None:
@@ -162,16 +187,8 @@ def message_columns(table: TopicTable, decoded: pl.DataFrame, columns: Iterable[
                 made.append(pl.Series(column, [None], dtype=dtype).extend_constant(None, decoded.height - 1)
                             if decoded.height else pl.Series(column, [], dtype=dtype))  # fmt: skip
             else:
-                made.append(_fit(decoded.get_column(name), dtype).alias(column))
+                made.append(fitted(decoded.get_column(name), dtype).alias(column))
     return made
-
-
-def _fit(column: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """The column with only the fields of `dtype`: the header stamp may have brought one more."""
-    if column.dtype == dtype or not isinstance(dtype, pl.Struct):
-        return column
-    parts = [_fit(column.struct.field(f.name), f.dtype) for f in dtype.fields]  # type: ignore[arg-type]
-    return pl.DataFrame(parts).to_struct(column.name)
 
 
 def _stamp(table: TopicTable, decoded: pl.DataFrame) -> pl.Series:

@@ -1,0 +1,267 @@
+"""Logs as a source: topic, recording, time range and limit are answered by the index of each file, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from robodf.io.counting import read
+from robodf.io.error_log import ErrorLog
+from robodf.io.logs.coalesce import coalesced
+from robodf.io.logs.containers import container, format_of
+from robodf.io.logs.files import State, counted, state_of, summaries
+from robodf.io.logs.model import ChunkIndex, Summary, check_on_error, select_chunks, times_known
+from robodf.io.logs.reading import Reading
+from robodf.io.logs.recordings import recording_names
+from robodf.io.logs.selection import END_OF_TIME, Selection
+from robodf.io.logs.topic import (
+    TIME,
+    TopicTable,
+    channels_of,
+    topic_table,
+)
+from robodf.io.source import Request, ScanReport, Source, Split, Support, file_names
+from robodf.io.stream import from_batches
+from robodf.plan.comparison import instant
+from robodf.plan.expr import Expr
+
+ALL = {
+    "recording": pl.String(),
+    "topic": pl.String(),
+    "type": pl.String(),
+    "log_time": TIME,
+    "publish_time": TIME,
+    "sequence": pl.UInt32(),
+    "size": pl.UInt32(),
+    "data": pl.Binary(),
+}
+"""The columns of a log that is read without a topic."""
+
+_ROWS = 4096  # frames of fewer rows are put together before they are handed on
+_BYTES = 16 << 20  # ... unless they hold images
+_IN_FLIGHT = 256 << 20  # uncompressed bytes of chunks that are read ahead
+
+
+@dataclass(frozen=True)
+class LogSource(Source):
+    """Messages of log files in file order. `start` and `end` (ns) are what the user gave; both may be None.
+
+    `formats` and `recordings` have one name for each file; `state` is its size and time of change.
+    """
+
+    paths: tuple[str, ...]
+    formats: tuple[str, ...]
+    recordings: tuple[str, ...]
+    topic: str | None
+    start: int | None
+    end: int | None
+    on_error: str
+    storage: tuple[tuple[str, Any], ...]
+    state: tuple[State, ...]
+    log: ErrorLog = field(compare=False, default_factory=ErrorLog)
+
+    @property
+    def name(self) -> str:
+        return self.formats[0] if len(set(self.formats)) == 1 else "log"
+
+    @cached_property
+    def summaries(self) -> list[Summary]:
+        found = summaries(self.paths, self.formats, self.state, self.on_error, self.storage)
+        for path, summary in zip(self.paths, found):
+            for problem in summary.problems if not summary.complete else ():
+                self.log.add(path, problem)
+        return found
+
+    @cached_property
+    def table(self) -> TopicTable | None:
+        if self.topic is None:
+            return None
+        return topic_table(self.topic, self.paths, self.formats, self.summaries, self.storage)
+
+    @cached_property
+    def schema(self) -> dict[str, pl.DataType]:
+        if self.table is not None:
+            return self.table.columns
+        _ = self.summaries  # a damaged file is reported when the frame is made
+        return dict(ALL)
+
+    def __getstate__(self):
+        derived = ("summaries", "table", "schema")
+        return {k: v for k, v in self.__dict__.items() if k not in derived}
+
+    # -- what can be skipped ----------------------------------------------------------------------------------
+
+    def support(self, predicate: Expr) -> Support:
+        return Support.NONE if self._base.narrowed(predicate) is None else Support.EXACT
+
+    @property
+    def nested_projection(self) -> bool:
+        return self.topic is not None
+
+    @cached_property
+    def _base(self) -> Selection:
+        topics = None if self.topic is None else frozenset([self.topic])
+        return Selection(topics, None, self.start, self.end)
+
+    def _selection(self, predicates: tuple[Expr, ...]) -> Selection:
+        selection = self._base
+        for predicate in predicates:
+            narrowed = selection.narrowed(predicate)
+            assert narrowed is not None, f"{predicate!r} was pushed into a log that cannot apply it"
+            selection = narrowed
+        return selection
+
+    def _chosen(self, selection: Selection) -> Iterator[tuple[int, Summary, frozenset[int], list[ChunkIndex]]]:
+        """(file number, summary, channels, chunks) of the files that may hold selected messages."""
+        if selection.empty:
+            return
+        for k, summary in enumerate(self.summaries):
+            if selection.recordings is not None and self.recordings[k] not in selection.recordings:
+                continue
+            channels = channels_of(summary, selection.topics)
+            chunks = select_chunks(summary, channels, *selection.bounds) if channels else []
+            if chunks:
+                yield k, summary, channels, chunks
+
+    def count(self, predicates: tuple[Expr, ...]) -> int | None:
+        if self.on_error != "raise":
+            return None  # only reading tells how many messages of a damaged file there are
+        total = 0
+        selection = self._selection(predicates)
+        for k, summary, channels, _ in self._chosen(selection):
+            with counted(self.paths[k], self.formats[k], self.storage, self.on_error) as file:
+                total += container(self.formats[k]).count(summary, file, channels, *selection.bounds)
+        return total
+
+    def bounds(self, column: str, predicates: tuple[Expr, ...]) -> tuple[int, int] | None:
+        """The first and last log_time (ns) that there can be, by the summaries; None where they do not tell."""
+        if column != "log_time":
+            return None
+        selection = self._selection(predicates)
+        chunks = [chunk for _, _, _, chosen in self._chosen(selection) for chunk in chosen]
+        if not chunks or not all(map(times_known, chunks)):
+            return None
+        start, end = selection.bounds
+        first = max(min(c.start_time for c in chunks), start or 0)
+        last = min(max(c.end_time for c in chunks), END_OF_TIME - 1, *(() if end is None else (end - 1,)))
+        return (first, last) if first <= last else None
+
+    def report(self, request: Request) -> ScanReport:
+        selection = self._selection(request.predicates)
+        messages = chunks = size = files = 0
+        left = request.limit
+        exact = True
+        for _, _, channels, chosen in self._chosen(selection):
+            files += 1
+            for chunk in chosen:
+                if left is not None and left <= 0:
+                    break
+                chunks += 1
+                size += chunk.length + chunk.message_index_length
+                if chunk.counts is not None:
+                    held = sum(n for c, n in chunk.counts.items() if c in channels)
+                    messages += held
+                    left = None if left is None else left - (held if selection.bounds == (None, None) else 0)
+                else:
+                    exact = False
+        total = sum(s.message_count for s in self.summaries if s.message_count is not None)
+        notes = () if self.table is None else (f"messages by {self.table.decoders}",)
+        if request.limit is not None and (not exact or selection.bounds != (None, None)):
+            notes = (f"at most; it stops after {request.limit} rows", *notes)
+        return ScanReport(
+            size, sum(s for s, _ in self.state), messages if exact else None, total, chunks,
+            sum(len(s.chunks) for s in self.summaries), "chunk", files, notes,
+        )  # fmt: skip
+
+    def splits(self, request: Request) -> Iterator[Split]:
+        for k, _, channels, chunks in self._chosen(self._selection(request.predicates)):
+            known = [
+                sum(n for c, n in chunk.counts.items() if c in channels) for chunk in chunks if chunk.counts is not None
+            ]
+            rows = sum(known) if len(known) == len(chunks) else None
+            yield Split(self.paths[k], None, rows, sum(c.length for c in chunks))
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
+    def scan(self, request: Request) -> pl.LazyFrame:
+        schema = self.reduced(request)
+        return from_batches(lambda: self._batches(request, schema), schema, self.describe())
+
+    def reduced(self, request: Request) -> dict[str, pl.DataType]:
+        """The schema of what a request gives."""
+        from robodf.plan.nodes.scan import Scan
+
+        return Scan(self, request.columns, request.fields).schema
+
+    def _batches(self, request: Request, schema: dict[str, pl.DataType]) -> Iterator[pl.DataFrame]:
+        waiting: list[pl.DataFrame] = []
+        rows = size = 0
+        for frame in self._frames(request, schema):
+            waiting.append(frame)
+            rows += frame.height
+            size += frame.estimated_size()
+            if rows >= _ROWS or size >= _BYTES or request.limit is not None:
+                yield pl.concat(waiting)
+                waiting, rows, size = [], 0, 0
+        if waiting:
+            yield pl.concat(waiting)
+
+    def _frames(self, request: Request, schema: dict[str, pl.DataType]) -> Iterator[pl.DataFrame]:
+        """One frame a chunk, in file order, until the limit."""
+        selection = self._selection(request.predicates)
+        left = request.limit
+        for k, summary, channels, chunks in self._chosen(selection):
+            with counted(self.paths[k], self.formats[k], self.storage, self.on_error) as file:
+                far = file.local is None and left is None
+                reader = coalesced(file, chunks) if far else file
+                reading = Reading(reader, self.formats[k], self.recordings[k], summary, channels, selection, request,
+                                  self.table, schema, self.on_error,
+                                  (self.paths[k], self.state[k], self.on_error))  # fmt: skip
+                for frame, problems in reading.frames(chunks, left):
+                    for problem in problems:
+                        self.log.add(*problem)
+                    if not frame.height:
+                        continue
+                    read.add(rows=frame.height)
+                    yield frame
+                    if left is not None:
+                        left -= frame.height
+                        if left <= 0:
+                            return
+
+    @property
+    def problems(self) -> list[dict]:
+        return list(self.log.problems)
+
+    def describe(self) -> str:
+        topic = "" if self.topic is None else f" topic={self.topic}"
+        start = "" if self.start is None else f" start={self.start}"
+        end = "" if self.end is None else f" end={self.end}"
+        return f"{self.name} {file_names(self.paths)}{topic}{start}{end}"
+
+
+def log_source(paths: list[str], topic: str | None, start: Any, end: Any, on_error: str,
+               storage: dict | None) -> LogSource:  # fmt: skip
+    """A source over files that exist; an unknown topic or a damaged file is reported here."""
+    check_on_error(on_error)
+    log = ErrorLog()
+    damaged: list[tuple[str, str]] | None = None if on_error == "raise" else []
+    source = LogSource(
+        tuple(paths),
+        tuple(format_of(p, storage) for p in paths),
+        recording_names(tuple(paths), storage, damaged),
+        topic,
+        instant(start, "start"),
+        instant(end, "end"),
+        on_error,
+        tuple(sorted((storage or {}).items())),
+        tuple(state_of(p, storage) for p in paths),
+        log,
+    )
+    for path, error in damaged or ():
+        log.add(path, error)
+    return source
