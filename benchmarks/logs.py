@@ -95,8 +95,9 @@ def imu_bag(messages: int) -> Path:
         name = "sensor_msgs/msg/Imu"
         part = path.with_suffix(".part")
         part.unlink(missing_ok=True)
-        with Writer(part) as out:
-            out.set_compression(Writer.CompressionFormat.LZ4)
+        writer = Writer(part)
+        writer.set_compression(Writer.CompressionFormat.LZ4)
+        with writer as out:
             connection = out.add_connection(TOPIC, name, typestore=one)
             for at, data in _imu_messages(messages):
                 out.write(connection, at, _as_ros1(one, two, data))

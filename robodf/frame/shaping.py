@@ -313,6 +313,8 @@ class Shaping(FrameBase):
 
     def _own(self, item: Any) -> Any:
         """The expression of a Column, after a check that it is a column of this frame."""
+        if isinstance(item, Expr):  # which answers any name, or looks for close ones
+            return item
         plan = getattr(item, "plan", None)
         if plan is None or not isinstance(getattr(item, "expr", None), Expr):
             return item

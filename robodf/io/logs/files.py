@@ -85,3 +85,25 @@ class counted:
 def workers() -> int:
     """How many threads read chunks side by side."""
     return settings().threads or os.cpu_count() or 1
+
+
+_threads: dict[int, ThreadPoolExecutor] = {}
+
+
+def reading_threads() -> ThreadPoolExecutor:
+    """The threads that read and decode chunks, for all queries of the process: more would only wait for each other."""
+    count = workers()
+    with _lock:
+        if count not in _threads:
+            _threads[count] = ThreadPoolExecutor(count, "robodf-read")
+        return _threads[count]
+
+
+def _forget_threads() -> None:
+    global _lock
+    _lock = Lock()
+    _threads.clear()
+
+
+if hasattr(os, "register_at_fork"):  # threads do not live on in a forked process
+    os.register_at_fork(after_in_child=_forget_threads)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -15,12 +16,23 @@ from robodf.errors import FileFormatError
 from robodf.io.counting import read
 from robodf.io.files import FileReader
 from robodf.io.logs.containers import container
-from robodf.io.logs.files import workers
+from robodf.io.logs.files import reading_threads, workers
 from robodf.io.logs.model import ChunkIndex, Messages, Summary
 from robodf.io.logs.selection import END_OF_TIME, Selection
 from robodf.io.logs.sharing import File, reading, select, shared
-from robodf.io.logs.topic import TIME, TopicTable, kind_of, message_columns, present, projection
+from robodf.io.logs.topic import (
+    TIME,
+    ChannelKind,
+    Place,
+    TopicTable,
+    kind_of,
+    message_columns,
+    places,
+    present,
+    projection,
+)
 from robodf.io.messages import Payloads
+from robodf.io.messages.decoder import project
 from robodf.io.source import Request
 
 _IN_FLIGHT = 256 << 20  # uncompressed bytes of chunks that are read ahead
@@ -61,7 +73,6 @@ class Reading:
                     if limit <= 0:
                         return
             return
-        pool = ThreadPoolExecutor(workers(), "robodf-read")
         ahead: deque[tuple[ChunkIndex, Future[Part]]] = deque()
         rest = iter(chunks)
         size = 0
@@ -71,7 +82,7 @@ class Reading:
                     chunk = next(rest, None)
                     if chunk is None:
                         break
-                    ahead.append((chunk, pool.submit(self.frame, chunk, None)))
+                    ahead.append((chunk, reading_threads().submit(self.frame, chunk, None)))
                     size += chunk.uncompressed_size
                 if not ahead:
                     return
@@ -79,8 +90,8 @@ class Reading:
                 size -= chunk.uncompressed_size
                 yield future.result()
         finally:
-            # Without waiting: an abandoned generator may be closed by the garbage collector in one of its own threads.
-            pool.shutdown(wait=False, cancel_futures=True)
+            for _, future in ahead:
+                future.cancel()
 
     def frame(self, chunk: ChunkIndex, limit: int | None) -> Part:
         """The wanted columns of the chunk's wanted messages, and what could not be read."""
@@ -89,10 +100,18 @@ class Reading:
         problems: list[Problem] = [(self.file.path, problem, None, chunk.offset, None) for problem in lost]
         plain = self._plain(found)
         asked = [c for c in self.request.columns if c not in {s.name for s in plain}]
-        if not asked:
-            return pl.DataFrame(plain).select(self.request.columns), problems
-        decoded = self._message(chunk, found, asked, problems)
-        return pl.DataFrame([*plain, *decoded.get_columns()]).select(self.request.columns), problems
+        if asked:
+            plain += self._message(chunk, found, asked, problems).get_columns()
+        made = {column.name: column for column in plain}
+        return pl.DataFrame([made[name] for name in self.request.columns]), problems
+
+    @cached_property
+    def _kinds(self) -> dict[ChannelKind, list[int]]:
+        """The channels by how their messages are decoded."""
+        kinds: dict[ChannelKind, list[int]] = {}
+        for channel_id in sorted(self.channels):
+            kinds.setdefault(kind_of(self.summary, channel_id), []).append(channel_id)
+        return kinds
 
     def _messages(self, chunk: ChunkIndex, limit: int | None) -> tuple[Messages, list[str]]:
         """The wanted messages of a chunk, and what is wrong with it."""
@@ -114,35 +133,37 @@ class Reading:
 
     def _message(self, chunk: ChunkIndex, found: Messages, asked: list[str], problems: list[Problem]) -> pl.DataFrame:
         """The wanted columns of the message, each kind of channel by its own decoder."""
-        ids = np.unique(found.channel_id)
-        if len(ids) == 1:
-            return self._decoded(chunk, found, int(ids[0]), np.arange(len(found)), asked, problems)
+        if len(self._kinds) == 1:
+            return self._decoded(chunk, found, next(iter(self._kinds)), None, problems)
         parts, order = [], []
-        for channel_id in ids:
-            at = np.flatnonzero(found.channel_id == channel_id)
-            order.append(at)
-            parts.append(self._decoded(chunk, found, int(channel_id), at, asked, problems))
+        for kind, ids in self._kinds.items():
+            at = np.flatnonzero(np.isin(found.channel_id, ids))
+            if len(at):
+                order.append(at)
+                parts.append(self._decoded(chunk, found, kind, at, problems))
         if not parts:
             return pl.DataFrame(schema={name: self.schema[name] for name in asked})
+        if len(parts) == 1:
+            return parts[0]
         return pl.concat(parts)[np.argsort(np.concatenate(order), kind="stable")]
 
     def _decoded(
-        self, chunk: ChunkIndex, found: Messages, channel_id: int, at: np.ndarray, asked: list[str],
+        self, chunk: ChunkIndex, found: Messages, kind: ChannelKind, at: np.ndarray | None,
         problems: list[Problem],
     ) -> pl.DataFrame:  # fmt: skip
+        """The wanted columns of the messages at these positions (None: of all)."""
         table = self.table
         assert table is not None
-        kind = kind_of(self.summary, channel_id)
         schema = table.kinds[kind]
-        wanted = present(projection(table, self.request.columns, self.request.fields), schema)
+        wanted, into = self._wanted[kind]
         broken: list[tuple[int, str]] = []
+        offset, length = (found.offset, found.length) if at is None else (found.offset[at], found.length[at])
         if wanted:
-            payloads = Payloads(found.buffer, found.offset[at], found.length[at])
-            decoded = kind.decoder().decode(payloads, wanted, schema, broken)
+            decoded = kind.decoder().decode(Payloads(found.buffer, offset, length), wanted, schema, broken)
         else:
-            decoded = pl.DataFrame(height=len(at))
+            decoded = pl.DataFrame(height=len(offset))
         for row, error in broken:
-            time = int(found.log_time[at[row]])
+            time = int(found.log_time[row if at is None else at[row]])
             if self.on_error == "raise":
                 raise FileFormatError(
                     f"{self.file.path}: topic {table.topic}, message at log_time {time} ns, in the chunk at offset "
@@ -150,7 +171,21 @@ class Reading:
                 )
             known = time if time < END_OF_TIME else None
             problems.append((self.file.path, error, table.topic, chunk.offset, known))
-        return pl.DataFrame(message_columns(table, decoded, asked, self.request.fields))
+        return pl.DataFrame(message_columns(table, decoded, into))
+
+    @cached_property
+    def _wanted(self) -> dict[ChannelKind, tuple[dict | None, list[Place]]]:
+        """For each kind of channel what its decoder is asked for, and into which columns that goes."""
+        table, request = self.table, self.request
+        assert table is not None
+        tree = projection(table, request.columns, request.fields)
+        found = {}
+        for kind in self._kinds:
+            schema = table.kinds[kind]
+            wanted = present(tree, schema)
+            given = project(schema, wanted) if wanted else {}
+            found[kind] = wanted, places(table, request.columns, request.fields, given)
+        return found
 
     def _plain(self, found: Messages) -> list[pl.Series]:
         """The wanted columns that need no decoding."""

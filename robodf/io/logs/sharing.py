@@ -25,7 +25,15 @@ Loaded: TypeAlias = tuple[Messages, list[str]]
 
 _lock = Lock()
 _readers: Counter[File] = Counter()
-_chunks: OrderedDict[tuple[File, int], tuple[Future[Loaded], int]] = OrderedDict()
+_chunks: OrderedDict[tuple[File, int], _Chunk] = OrderedDict()
+
+
+class _Chunk:
+    """A chunk that is being read, or was; `left` of the readers have not asked for it."""
+
+    def __init__(self, size: int, left: int):
+        self.loaded: Future[Loaded] = Future()
+        self.size, self.left = size, left
 
 
 @contextmanager
@@ -51,22 +59,23 @@ def shared(file: File, offset: int, size: int, load: Callable[[], Loaded]) -> Lo
             return None
         key = (file, offset)
         found = _chunks.get(key)
-        if found is not None:
-            _chunks.move_to_end(key)
-        else:
-            mine: Future[Loaded] = Future()
-            _chunks[key] = (mine, size)
-            total = sum(kept for _, kept in _chunks.values())
+        first = found is None
+        if found is None:
+            found = _chunks[key] = _Chunk(size, _readers[file])
+            total = sum(chunk.size for chunk in _chunks.values())
             while total > _MOST and len(_chunks) > 1:
-                total -= _chunks.popitem(last=False)[1][1]
-    if found is not None:
-        return found[0].result()
+                total -= _chunks.popitem(last=False)[1].size
+        found.left -= 1
+        if not found.left:  # nobody else will ask: its memory serves the next one
+            _chunks.pop(key, None)
+    if not first:
+        return found.loaded.result()
     try:
-        mine.set_result(load())
+        found.loaded.set_result(load())
     except BaseException as error:  # the others, who wait for it, meet the same
-        mine.set_exception(error)
+        found.loaded.set_exception(error)
         raise
-    return mine.result()
+    return found.loaded.result()
 
 
 def select(found: Messages, channels: frozenset[int], start_time: int | None, end_time: int | None) -> Messages:
@@ -78,14 +87,15 @@ def select(found: Messages, channels: frozenset[int], start_time: int | None, en
         keep &= found.log_time >= np.uint64(min(start_time, (1 << 64) - 1))
     if end_time is not None and end_time < 1 << 64:
         keep &= found.log_time < np.uint64(max(end_time, 0))
-    if keep.all():
+    at = np.flatnonzero(keep)  # once, not for each of the arrays
+    if len(at) == len(keep):
         return found
     return Messages(
-        found.channel_id[keep],
-        found.sequence[keep],
-        found.log_time[keep],
-        found.publish_time[keep],
-        found.offset[keep],
-        found.length[keep],
+        found.channel_id[at],
+        found.sequence[at],
+        found.log_time[at],
+        found.publish_time[at],
+        found.offset[at],
+        found.length[at],
         found.buffer,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import polars as pl
 
@@ -172,22 +173,43 @@ def _graft(tree: dict, path: tuple[str, ...]) -> None:
             tree = tree.setdefault(part, {})
 
 
-def message_columns(table: TopicTable, decoded: pl.DataFrame, columns: Iterable[str],
-                    fields: tuple[tuple[str, ...], ...]) -> list[pl.Series]:  # fmt: skip
-    """The wanted columns of the message out of what a decoder gave; null where this channel lacks them."""
-    made = []
+class Place(NamedTuple):
+    """A wanted column: the field of the message, its type, and whether the decoder gives another type."""
+
+    column: str
+    field: str
+    dtype: pl.DataType
+    differs: bool
+
+
+def places(
+    table: TopicTable, columns: Iterable[str], fields: tuple[tuple[str, ...], ...], given: Mapping[str, pl.DataType]
+) -> list[Place]:
+    """The wanted columns, where a decoder gives columns of the types `given`."""
+    found = []
     for column in columns:
         if column == "header_stamp":
-            made.append(_stamp(table, decoded))
+            found.append(Place(column, column, TIME, False))
         elif column not in META:
             paths = [f[1:] for f in fields if f[0] == column]
             name = table.field(column)
             dtype = reduce_struct(table.schema[name], paths) if paths else table.schema[name]
-            if name not in decoded.columns:
-                made.append(pl.Series(column, [None], dtype=dtype).extend_constant(None, decoded.height - 1)
-                            if decoded.height else pl.Series(column, [], dtype=dtype))  # fmt: skip
-            else:
-                made.append(fitted(decoded.get_column(name), dtype).alias(column))
+            found.append(Place(column, name, dtype, given.get(name) != dtype))
+    return found
+
+
+def message_columns(table: TopicTable, decoded: pl.DataFrame, wanted: list[Place]) -> list[pl.Series]:
+    """The wanted columns of the message out of what a decoder gave; null where this channel lacks them."""
+    made = []
+    for place in wanted:
+        if place.column == "header_stamp":
+            made.append(_stamp(table, decoded))
+        elif place.field not in decoded.columns:
+            nothing = pl.Series(place.column, [None], dtype=place.dtype)
+            made.append(nothing.new_from_index(0, decoded.height) if decoded.height else nothing.clear())
+        else:
+            column = decoded.get_column(place.field)
+            made.append((fitted(column, place.dtype) if place.differs else column).alias(place.column))
     return made
 
 

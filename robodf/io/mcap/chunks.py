@@ -43,7 +43,7 @@ def read_chunk(
 
     Reads the chunk and its indexes at once; threads may read chunks of one file side by side. The
     indexes only save walking: what is returned is what the chunk's records say. Its checksum is compared
-    (about a fifth of the price of decompressing); with `check_crc=False` only where the two disagree or there is no
+    (a fifth to a half of the price of decompressing); with `check_crc=False` only where the two disagree or there is no
     index.
 
     A damaged chunk raises FileFormatError with `on_error="raise"`; with `"skip"` or `"collect"` the

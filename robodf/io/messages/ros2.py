@@ -116,29 +116,31 @@ class Ros2Decoder(Decoder):
     ) -> pl.DataFrame:
         wanted = project(self.schema, fields)
         found: list[Problem] = []
-        rows, order = _byte_orders(payloads, found)
+        rows, little = _byte_orders(payloads, found)
         parts = []
-        for sign in ("<", ">"):
-            mine = rows[order == sign]
+        for order, mine in (("<", rows[little]), (">", rows[~little])):
             if len(mine):
-                parts.append(read(self.tree, payloads, mine, sign, CDR, fields, found))
+                parts.append(read(self.tree, payloads, mine, order, CDR, fields, found))
         problems.extend(sorted(found))
         return spread(parts, len(payloads), wanted)
 
 
 def _byte_orders(payloads: Payloads, problems: list[Problem]) -> tuple[np.ndarray, np.ndarray]:
-    """The rows with an encapsulation header that can be read, and '<' or '>' for each."""
+    """The rows with an encapsulation header that can be read, and for each whether it is little-endian."""
     data = payloads.data
     long = payloads.length >= 4
-    start = payloads.offset[long]
     rows = np.flatnonzero(long)
-    kind = data[start].astype(np.int64) << 8 | data[start + 1] if len(rows) else np.empty(0, np.int64)
-    known = kind <= 1
+    start = payloads.offset if len(rows) == len(long) else payloads.offset[rows]
+    high, low = (data[start], data[start + 1]) if len(rows) else (data[:0], data[:0])
+    known = (high == 0) & (low <= 1)
+    if known.all() and len(rows) == len(long):
+        return rows, low == 1
     for row in np.flatnonzero(~long).tolist():
         problems.append((row, "the payload is shorter than the 4 bytes of a CDR header"))
+    kind = high.astype(np.int64) << 8 | low
     for row, what in zip(rows[~known].tolist(), kind[~known].tolist()):
         problems.append((row, f"CDR encapsulation 0x{what:04x} is not plain CDR (0x0000 or 0x0001)"))
-    return rows[known], np.where(kind[known] == 1, "<", ">")
+    return rows[known], low[known] == 1
 
 
 @lru_cache(maxsize=256)
