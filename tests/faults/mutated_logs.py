@@ -114,7 +114,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for number in range(first, first + count * step, step):
             path, data, mutation, what = case(files, number)
-            print(json.dumps({"case": number, "file": path.name, "mutation": mutation, "what": what}), flush=True)
+            bare = "conformance" in path.parts and "-st" not in path.stem
+            about = {"case": number, "file": path.name, "mutation": mutation, "what": what, "bare": bare}
+            print(json.dumps(about), flush=True)
             if path not in whole:
                 whole[path] = rd.read_log(path, on_error="skip").count_rows()
             copy = Path(temporary, f"{number}{path.suffix}")

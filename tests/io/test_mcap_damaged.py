@@ -444,3 +444,20 @@ def test_a_summary_that_fails_its_checksum_is_rebuilt(tmp_path: Path):
         assert "checksum" in summary.problems[0]
         assert count(summary, file) == len(payloads)
     assert read_leniently(path)[0] == payloads
+
+
+@pytest.mark.parametrize("opcode", [0x16, 0x86])
+def test_a_chunk_that_lost_its_opcode_is_missed(tmp_path: Path, opcode: int):
+    path = tmp_path / "a.mcap"
+    small_log(path)
+    with open_file(path) as file:
+        chunk = read_summary(file).chunks[1]
+    data = bytearray(path.read_bytes())
+    data[chunk.offset] = opcode
+    data[-29] ^= 1  # and the footer that leads to the index
+    path.write_bytes(data)
+    with pytest.raises(FileFormatError, match="97 messages are readable"):
+        rd.read_log(path)
+    frame = rd.read_log(path, on_error="collect")
+    assert frame.collect().height == 97
+    assert any("opcode" in error for error in frame.errors["error"])

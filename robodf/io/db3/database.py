@@ -129,6 +129,8 @@ def complaints(name: str) -> Iterator[None]:
         if "interrupted" in text:
             text = "reading it takes more steps than its size explains"
         raise FileFormatError(f"{name}: the database is damaged: {text}") from error
+    except MemoryError as error:  # what SQLite says of a length that it does not believe, before it takes memory
+        raise FileFormatError(f"{name}: the database is damaged: SQLite refuses the memory that it asks for") from error
     except UnicodeDecodeError as error:  # from the sqlite3 module, for names in a damaged schema
         raise FileFormatError(f"{name}: the database is damaged: its schema is not UTF-8") from error
 

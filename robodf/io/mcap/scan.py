@@ -35,6 +35,7 @@ _BLOCK = 64 << 10
 _LARGEST_BLOCK = 4 << 20
 # A run of messages outside of chunks is cut into units of at least this many bytes.
 _BARE_SIZE = 1 << 20
+_PRIVATE = 0x80  # opcodes from here on are free for applications
 _HEAD_ROOM = 1024  # for what precedes the body of a chunk or an attachment
 
 
@@ -62,7 +63,7 @@ class Scan:
     """What a pass over the data section found, in the order of the file.
 
     `damage` is what was lost, empty if the pass met the DataEnd record (which ends at `section_end`,
-    where that is known); `end` is where it stopped.
+    where that is known); `end` is where it stopped. `private` are records of applications, or damaged ones.
     Bodies of chunks are skipped where message indexes follow them, and read otherwise; `deep` reads all.
     """
 
@@ -73,11 +74,13 @@ class Scan:
         self.attachments: list[AttachmentIndex] = []
         self.metadata: list[MetadataIndex] = []
         self.damage: list[str] = []
+        self.private: list[str] = []
         self.end = 0
         self._deep = deep
         self._section_end = section_end
         self._window = _Window(file)
         self._run: ChunkIndex | None = None
+        self._behind_chunk = False
 
     def run(self, start: int, known_chunks: list[int]) -> Scan:
         """Scan from `start`; after damage, go on at the next of `known_chunks` (sorted offsets)."""
@@ -139,13 +142,23 @@ class Scan:
         if op == 0:
             raise self._error(at, "opcode 0 does not exist, the file is damaged here")
         if op in _BARE:
+            self._behind_chunk = False
             return self._bare(at, op, size)
         self._close_run()
         if op == Op.CHUNK:
+            self._behind_chunk = True
             return self._chunk(at, size)
         self._whole(at, op, size)
+        if op == Op.MESSAGE_INDEX and self._behind_chunk:
+            return at + size  # one of several of which another is damaged
+        self._behind_chunk = False
         if op in (Op.ATTACHMENT, Op.METADATA):
             self._aside(at, op, size)
+        elif op >= _PRIVATE:
+            self.private.append(str(self._error(at, f"opcode {op:#04x} is of no record that is known here")))
+        else:
+            # Whole message indexes are passed over with their chunk: alone, they have lost it.
+            self.damage.append(str(self._error(at, f"opcode {op:#04x} has no place here, the file is damaged")))
         return at + size
 
     def _whole(self, at: int, op: int, size: int) -> None:

@@ -307,6 +307,8 @@ def _from_scan(
     if index is not None and _indexes_lack(index.statistics, scan.statistics()):
         scan = Scan(file, definitions, section_end, deep=True).run(start, known_chunks)
     damage = damage + scan.damage
+    if index is not None and scan.private and _indexes_lack(index.statistics, scan.statistics()):
+        damage += scan.private
     used = {c for chunk in scan.chunks for c, n in (chunk.counts or {}).items() if n}
     definitions.find_in_chunks(file, scan.chunks, used)
     channels, schemas = definitions.missing(used)
