@@ -26,8 +26,8 @@ demo: $(VENV)/.installed  ## write recordings, run the main job over them, print
 test: $(VENV)/.installed  ## run the tests
 	$(VENV)/bin/python $(PYTEST)
 
-test-long: $(VENV)/.installed  ## all tests, the slow ones too, 20,000 random plans, 10,000 mutated logs
-	ROBODF_PROPERTY_PLANS=20000 ROBODF_MUTATED_LOGS=10000 $(VENV)/bin/python -m pytest -n $(JOBS) --timeout 3600
+test-long: $(VENV)/.installed  ## all tests, the slow ones too, 20,000 random plans, 40,000 mutated logs
+	ROBODF_PROPERTY_PLANS=20000 ROBODF_MUTATED_LOGS=40000 $(VENV)/bin/python -m pytest -n $(JOBS) --timeout 3600
 
 test-polars-1.44: $(VENV_144)/.installed  ## the tests on Polars 1.44, the oldest that is supported
 	$(VENV_144)/bin/python $(PYTEST)
