@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from mcap.reader import NonSeekingReader
 from messages_oracle import FAILURES, rows, same, store_with, values
-from rosbags.typesys import TypesysError
+from rosbags.typesys import Stores, TypesysError, get_typestore
 
+import robodf as rd
+from robodf.io.logs.topic import META
 from robodf.io.messages import Payloads, decoder_for, header_stamp
 
 
@@ -120,3 +124,40 @@ def test_header_stamps(real_data: Path):
     assert found["/imu"] == ("header", "stamp")
     assert found["/rosout"] == ("stamp",)
     assert found["/region_of_interest"] is None
+
+
+def test_databases_equal_rosbags(real_data: Path):
+    checked = 0
+    for path in sorted(real_data.glob("db3/**/*.db3")):
+        raw = rd.read_log(path, on_error="collect").collect()
+        for (topic, kind), messages in raw.group_by("topic", "type"):
+            text = _definition(path, str(kind))
+            try:
+                store = store_with(text, str(kind)) if text else get_typestore(Stores.LATEST)
+            except TypesysError:
+                continue  # the .srv text of service events
+            frame = rd.read_log(path, str(topic), on_error="collect").collect()
+            if "_raw" in frame.columns or kind not in store.fielddefs:
+                continue
+            names = [c for c in frame.columns if c not in META]
+            found = rows(frame.select(names))
+            payloads = messages.sort("log_time", maintain_order=True)["data"].to_list()
+            assert len(found) == len(payloads)
+            for row, payload in zip(found, payloads):
+                try:
+                    expected = values(store, str(kind), store.deserialize_cdr(payload, str(kind)))
+                except FAILURES:
+                    continue
+                assert same(row, expected), (path.name, topic)
+                checked += 1
+    assert checked > 9_000
+
+
+def _definition(path: Path, kind: str) -> str:
+    """The definition of a type in the database; "" where it has none."""
+    with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as found:
+        if not found.execute("select 1 from sqlite_master where name = 'message_definitions'").fetchone():
+            return ""
+        query = "select encoded_message_definition from message_definitions where topic_type = ?"
+        row = found.execute(query, [kind]).fetchone()
+        return row[0] if row else ""
