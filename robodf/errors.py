@@ -5,6 +5,7 @@ An error about a query names the user's own line, what was asked for, the close 
 
 from __future__ import annotations
 
+import functools
 import linecache
 import os
 import sys
@@ -12,6 +13,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+# Not the user's: cached properties of ours are computed by a function of functools.
+_NOT_THE_USERS = (_PACKAGE, functools.__file__, "<frozen", "<string")
 
 
 class RobodfError(Exception):
@@ -92,7 +95,7 @@ def user_line() -> str | None:
     frame = sys._getframe(1)
     while frame is not None:
         path = frame.f_code.co_filename
-        inside = path.startswith((_PACKAGE, "<frozen", "<string"))
+        inside = path.startswith(_NOT_THE_USERS)
         if not inside:
             source = linecache.getline(path, frame.f_lineno).strip()
             name = os.path.basename(path)

@@ -9,6 +9,7 @@ import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import zstandard
@@ -16,6 +17,7 @@ import zstandard
 import robodf as rd
 from robodf.errors import FileFormatError, NoFilesError
 from robodf.io.counting import read
+from robodf.io.logs.model import Messages
 from robodf.io.mcap.writer import McapWriter
 
 SECOND = 1_000_000_000
@@ -354,3 +356,22 @@ def test_every_message_of_real_files(real_data, name: str) -> None:
     typed = [t for t in wanted["topics"] if wanted["topics"][t]["n"]]
     for topic in typed[:20]:
         assert rd.read_log(real_data / name, topic, on_error="collect").collect().height == wanted["topics"][topic]["n"]
+
+
+def test_a_wrong_topic_names_the_users_line(log: Path) -> None:
+    with pytest.raises(rd.errors.QueryError, match=r"did you mean '/even'.*\n  at test_logs.py:\d+: rd.read_log"):
+        rd.read_log(log, "/evn")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "kept"),
+    [(None, None, 3), (-5, 1 << 65, 3), (6, None, 2), (None, 6, 1), (1 << 64, None, 0), (None, 0, 0), (None, -1, 0)],
+)
+def test_a_shared_chunk_is_cut_as_one_that_is_read_alone(start, end, kept: int) -> None:
+    from robodf.io.logs.sharing import select
+
+    time = np.array([5, 6, (1 << 64) - 1], np.uint64)
+    ids, zeros = np.array([1, 1, 1], np.uint16), np.zeros(3, np.int64)
+    found = Messages(ids, zeros.astype(np.uint32), time, time, zeros, zeros, b"")
+    assert len(select(found, frozenset([1]), start, end)) == kept
+    assert len(select(found, frozenset([2]), start, end)) == 0

@@ -9,9 +9,9 @@ from robodf.io.bag.load import Entries, Loaded, load_chunk, parse_index
 from robodf.io.bag.records import BadRecord
 from robodf.io.bag.summary import BagSummary
 from robodf.io.files import FileReader
+from robodf.io.logs.choosing import between, inside
 from robodf.io.logs.model import ChunkIndex, Messages, check_on_error, select_chunks, times_known
 
-_U64_END = 1 << 64
 _LARGEST_CHUNK_SIZE = (1 << 32) - 1
 
 
@@ -81,7 +81,7 @@ def read_chunk(
         table = np.zeros(1 << 16, dtype=bool)
         table[[c for c in channels if 0 <= c < 1 << 16]] = True
         keep &= table[channel_id]
-    keep = _between(found.time, start_time, end_time, keep)
+    keep = between(found.time, start_time, end_time, keep)
     if bool(keep.all()):
         rows = slice(limit)
     else:
@@ -115,7 +115,7 @@ def count(
     """
     total = 0
     for chunk in select_chunks(summary, channels, start_time, end_time):
-        if chunk.counts is not None and _inside(chunk, start_time, end_time):
+        if chunk.counts is not None and inside(chunk, start_time, end_time):
             wanted = summary.channels.keys() if channels is None else channels & summary.channels.keys()
             total += sum(n for c, n in chunk.counts.items() if c in wanted)
             continue
@@ -127,7 +127,7 @@ def count(
         channel_id, keep = _channels(summary, entries.conn)
         if channels is not None:
             keep &= np.isin(channel_id, list(channels))
-        total += int(_between(entries.time, start_time, end_time, keep).sum())
+        total += int(between(entries.time, start_time, end_time, keep).sum())
     return total
 
 
@@ -183,23 +183,3 @@ def _channels(summary: BagSummary, conn: np.ndarray) -> tuple[np.ndarray, np.nda
     ids = np.array([i for _, i in known], np.uint16)
     at = np.minimum(np.searchsorted(conns, conn), len(conns) - 1)
     return ids[at], conns[at] == conn
-
-
-def _inside(chunk: ChunkIndex, start_time: int | None, end_time: int | None) -> bool:
-    if start_time is None and end_time is None:
-        return True
-    if not times_known(chunk):
-        return False
-    return (start_time is None or start_time <= chunk.start_time) and (end_time is None or chunk.end_time < end_time)
-
-
-def _between(time: np.ndarray, start_time: int | None, end_time: int | None, keep: np.ndarray) -> np.ndarray:
-    if start_time is not None and start_time > 0:
-        if start_time >= _U64_END:
-            return np.zeros_like(keep)
-        keep = keep & (time >= np.uint64(start_time))
-    if end_time is not None and end_time < _U64_END:
-        if end_time <= 0:
-            return np.zeros_like(keep)
-        keep = keep & (time < np.uint64(end_time))
-    return keep

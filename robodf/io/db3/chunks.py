@@ -13,7 +13,8 @@ from robodf.io.db3.inflate import inflated
 from robodf.io.db3.pieces import Db3Chunk
 from robodf.io.db3.summary import Db3Summary
 from robodf.io.files import FileReader
-from robodf.io.logs.model import ChunkIndex, Messages, check_on_error, select_chunks, times_known
+from robodf.io.logs.choosing import inside
+from robodf.io.logs.model import ChunkIndex, Messages, check_on_error, select_chunks
 
 _I64 = 1 << 63
 _U64 = 1 << 64
@@ -118,10 +119,10 @@ def count(
     left: list[Db3Chunk] = []
     for chunk in select_chunks(summary, wanted, start_time, end_time):
         assert isinstance(chunk, Db3Chunk)
-        inside = _inside(chunk, start_time, end_time)
-        if inside and chunk.counts is not None:
+        whole_chunk = inside(chunk, start_time, end_time)
+        if whole_chunk and chunk.counts is not None:
             total += sum(n for c, n in chunk.counts.items() if c in wanted)
-        elif inside and whole and chunk.rows is not None:
+        elif whole_chunk and whole and chunk.rows is not None:
             total += chunk.rows
         else:
             left.append(chunk)
@@ -140,12 +141,6 @@ def _in_order(found: Messages, limit: int | None) -> Messages:
     return Messages(
         found.channel_id[rows], found.sequence[rows], time, time, found.offset[rows], found.length[rows], found.buffer
     )
-
-
-def _inside(chunk: Db3Chunk, start: int | None, end: int | None) -> bool:
-    if start is None and end is None:
-        return True
-    return times_known(chunk) and (start is None or start <= chunk.start_time) and (end is None or chunk.end_time < end)
 
 
 def _statements(

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from robodf.io.logs.choosing import among, between
 from robodf.io.logs.model import Messages
 
 _MOST = 128 << 20  # uncompressed bytes of chunks that are kept
@@ -80,13 +81,7 @@ def shared(file: File, offset: int, size: int, load: Callable[[], Loaded]) -> Lo
 
 def select(found: Messages, channels: frozenset[int], start_time: int | None, end_time: int | None) -> Messages:
     """The messages of these channels with `start_time <= log_time < end_time`, in their order."""
-    wanted = np.zeros(1 << 16, dtype=bool)
-    wanted[list(channels)] = True
-    keep = wanted[found.channel_id]
-    if start_time is not None and start_time > 0:
-        keep &= found.log_time >= np.uint64(min(start_time, (1 << 64) - 1))
-    if end_time is not None and end_time < 1 << 64:
-        keep &= found.log_time < np.uint64(max(end_time, 0))
+    keep = between(found.log_time, start_time, end_time, among(found.channel_id, channels))
     at = np.flatnonzero(keep)  # once, not for each of the arrays
     if len(at) == len(keep):
         return found

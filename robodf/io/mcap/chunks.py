@@ -9,13 +9,12 @@ import numpy as np
 
 from robodf.errors import FileFormatError
 from robodf.io.files import FileReader
-from robodf.io.logs.model import ChunkIndex, Messages, check_on_error, select_chunks, times_known
+from robodf.io.logs.choosing import among, between, inside
+from robodf.io.logs.model import ChunkIndex, Messages, check_on_error, select_chunks
 from robodf.io.mcap.load import IndexEntries, load_chunk, parse_index
 from robodf.io.mcap.records import MESSAGE_HEAD, RECORD_HEAD
 from robodf.io.mcap.summary import McapSummary
 from robodf.io.mcap.walk import MESSAGE, walk, walk_indexed
-
-_U64_END = 1 << 64
 
 
 class Index(NamedTuple):
@@ -94,8 +93,8 @@ def read_chunk(
         if problems is not None:
             problems.append(f"{text}; {len(heads)} messages before that are readable")
     if channels is not None:
-        keep &= _among(heads["channel_id"], channels)
-    keep = _between(heads["log_time"], start_time, end_time, keep)
+        keep &= among(heads["channel_id"], channels)
+    keep = between(heads["log_time"], start_time, end_time, keep)
     if bool(keep.all()):
         return _messages(heads[:limit], found.messages[:limit], buffer)
     rows = np.flatnonzero(keep)[:limit]
@@ -129,8 +128,8 @@ def index_only(
     channel_id, log_time, offset = entries
     keep = np.ones(len(channel_id), dtype=bool)
     if channels is not None:
-        keep = _among(channel_id, channels)
-    keep = _between(log_time, start_time, end_time, keep)
+        keep = among(channel_id, channels)
+    keep = between(log_time, start_time, end_time, keep)
     if not bool(keep.all()):
         channel_id, log_time, offset = channel_id[keep], log_time[keep], offset[keep]
     offset = offset.astype(np.int64)
@@ -164,7 +163,7 @@ def count(
             return sum(n for c, n in per_channel.items() if c in channels)
     total = 0
     for chunk in select_chunks(summary, channels, start_time, end_time):
-        if chunk.counts is not None and _inside(chunk, start_time, end_time):
+        if chunk.counts is not None and inside(chunk, start_time, end_time):
             total += sum(n for c, n in chunk.counts.items() if channels is None or c in channels)
         else:
             bounds = channels, start_time, end_time
@@ -190,38 +189,12 @@ def _agree(chunk: ChunkIndex, entries: IndexEntries | None, offsets: np.ndarray,
     )
 
 
-def _inside(chunk: ChunkIndex, start_time: int | None, end_time: int | None) -> bool:
-    if start_time is None and end_time is None:
-        return True
-    if not times_known(chunk):
-        return False
-    return (start_time is None or start_time <= chunk.start_time) and (end_time is None or chunk.end_time < end_time)
-
-
 def _covers(summary: McapSummary, start_time: int | None, end_time: int | None) -> bool:
     return all(
-        _inside(chunk, start_time, end_time)
+        inside(chunk, start_time, end_time)
         for chunk in summary.chunks
         if chunk.counts is None or any(chunk.counts.values())
     )
-
-
-def _among(channel_id: np.ndarray, channels: frozenset[int]) -> np.ndarray:
-    table = np.zeros(1 << 16, dtype=bool)
-    table[[c for c in channels if 0 <= c < 1 << 16]] = True
-    return table[channel_id]
-
-
-def _between(log_time: np.ndarray, start_time: int | None, end_time: int | None, keep: np.ndarray) -> np.ndarray:
-    if start_time is not None and start_time > 0:
-        if start_time >= _U64_END:
-            return np.zeros_like(keep)
-        keep = keep & (log_time >= np.uint64(start_time))
-    if end_time is not None and end_time < _U64_END:
-        if end_time <= 0:
-            return np.zeros_like(keep)
-        keep = keep & (log_time < np.uint64(end_time))
-    return keep
 
 
 def _messages(heads: np.ndarray, at: np.ndarray, buffer: bytes) -> Messages:
