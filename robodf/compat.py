@@ -46,6 +46,16 @@ def supported(function: Any, options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in known}
 
 
+def ordered_groups(aggs: list[pl.Expr]) -> bool:
+    """Whether a group-by of `aggs` must keep the order of its groups for its rows to be right.
+
+    The streaming engine of 1.44 splits the input of a group-by that both filters within its groups and counts distinct
+    values, and at times returns columns of different lengths; with the order kept it takes another way.
+    """
+    text = " ".join(map(str, aggs)) if POLARS < (2, 0) else ""
+    return "unique" in text and any(name in text for name in (".filter(", ".drop_nulls(", ".drop_nans("))
+
+
 # Polars' own optimizer may do all but forget the order of rows where it thinks that nobody sees it. It is wrong about
 # that on 1.44 and 2.1: a slice of a join that keeps order, counted, has another number of rows.
 KEEP_ORDER = pl.QueryOptFlags(check_order_observe=False)

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from robodf import compat
 from robodf.plan.base import Names, Plan
 from robodf.plan.expr import Col, Expr, substitute
 from robodf.plan.node import lazy, node
@@ -57,7 +58,9 @@ class GroupBy(_Grouped):
     ordered: bool
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
-        return inputs[0].group_by(lowered(self.keys), maintain_order=self.ordered).agg(lowered(self.aggs))
+        aggs = lowered(self.aggs)
+        ordered = self.ordered or compat.ordered_groups(aggs)
+        return inputs[0].group_by(lowered(self.keys), maintain_order=ordered).agg(aggs)
 
     def label(self) -> str:
         return f"GroupBy {self._text()}{' in order' if self.ordered else ''}"
