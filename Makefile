@@ -8,7 +8,9 @@ UV := $(shell command -v uv 2>/dev/null)
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
-PYTEST = -m pytest -n $(JOBS) -m "not slow"
+# Tests that need a Ray cluster share one: they run after the others, in one process.
+PYTEST = -m pytest -n $(JOBS) -m "not slow and not ray"
+PYTEST_RAY = -m pytest -m "ray and not slow"
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long test-polars-1.44 lint types bench notebook clean
@@ -25,12 +27,15 @@ demo: $(VENV)/.installed  ## write recordings, run the main job over them, print
 
 test: $(VENV)/.installed  ## run the tests
 	$(VENV)/bin/python $(PYTEST)
+	$(VENV)/bin/python $(PYTEST_RAY)
 
 test-long: $(VENV)/.installed  ## all tests, the slow ones too, 20,000 random plans, 40,000 mutated logs
-	ROBODF_PROPERTY_PLANS=20000 ROBODF_MUTATED_LOGS=40000 $(VENV)/bin/python -m pytest -n $(JOBS) --timeout 3600
+	ROBODF_PROPERTY_PLANS=20000 ROBODF_MUTATED_LOGS=40000 $(VENV)/bin/python -m pytest -n $(JOBS) --timeout 3600 -m "not ray"
+	$(VENV)/bin/python -m pytest -m ray --timeout 3600
 
 test-polars-1.44: $(VENV_144)/.installed  ## the tests on Polars 1.44, the oldest that is supported
 	$(VENV_144)/bin/python $(PYTEST)
+	$(VENV_144)/bin/python $(PYTEST_RAY)
 
 lint: $(VENV)/.installed  ## ruff: rules and format
 	$(VENV)/bin/ruff check .

@@ -13,7 +13,7 @@ from robodf.config import config
 from robodf.frame.aligning import align
 from robodf.frame.frame import PipelineDataFrame
 from robodf.frame.joining import concat
-from robodf.frame.making import from_arrow, from_dict, from_pandas, from_polars, from_records
+from robodf.frame.making import from_arrow, from_dict, from_pandas, from_polars, from_ray, from_records
 from robodf.io.read import (
     open_log,
     read,
@@ -45,6 +45,7 @@ __all__ = [
     "from_dict",
     "from_pandas",
     "from_polars",
+    "from_ray",
     "from_records",
     "open_log",
     "read",

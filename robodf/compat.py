@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -22,7 +22,7 @@ def explode_options() -> dict[str, Any]:
     return {"empty_as_null": False}
 
 
-def keep_failure(error: Exception) -> Exception:
+def keep_failure(error: BaseException) -> BaseException:
     """What a Python source should raise so that `original_failure` finds `error` again.
 
     Polars 2 hands an exception of a Python source to the caller as it is; 1.44 turns it into a text.
@@ -64,6 +64,12 @@ KEEP_ORDER = pl.QueryOptFlags(check_order_observe=False)
 def run(query: pl.LazyFrame) -> pl.DataFrame:
     """All rows of a Polars query, by the streaming engine."""
     return query.collect(engine="streaming", optimizations=KEEP_ORDER)
+
+
+def looked_up(frame: pl.DataFrame, table: pl.DataFrame, on: Sequence[str]) -> pl.DataFrame:
+    """Each row of `frame` with the row of `table` that equals it on the columns `on`, nulls and NaN too."""
+    # Not DataFrame.join: the in-memory engine of 1.44 and 2.1 does not find the NaN of a table of one row for one row.
+    return run(frame.lazy().join(table.lazy(), on=on, how="left", nulls_equal=True, maintain_order="left"))
 
 
 def run_in_batches(query: pl.LazyFrame, size: int) -> Iterator[pl.DataFrame]:

@@ -9,26 +9,74 @@ from typing import Any
 
 from robodf.errors import OptionError, hint
 
-ENGINES = ("auto", "local")
+ENGINES = ("auto", "local", "ray")
+
+
+def check_engine(engine: str) -> str:
+    """`engine`, or OptionError where it is none that this version has."""
+    if engine not in ENGINES:
+        raise OptionError(f"engine={engine!r}{hint(engine, ENGINES)} This version has: {', '.join(ENGINES)}")
+    return engine
 
 
 @dataclass(frozen=True)
 class Settings:
     """What `rd.config(...)` sets.
 
-    engine: where queries run; `auto` is `local` in this version. progress: a bar on work of more than two seconds.
-    threads: workers that read the chunks of logs; None for one a core.
+    engine: where queries run: `local` in this process, `ray` on a Ray cluster, `auto` chooses. progress: a bar on work
+    of more than two seconds. threads: workers that read the chunks of logs; None for one a core.
+
+    For engine="ray". address: of the cluster, as `ray.init` takes it ("auto" for the one that runs on this machine);
+    None for that of RAY_ADDRESS, or without it an instance on this machine, started when it is first needed. num_cpus:
+    of that instance; None for all. partition_bytes: what one task should read or hold. small_bytes: inputs of fewer
+    bytes are gathered rather than shuffled, and broadcast in joins. partitions: a fixed number of hash partitions; None
+    for as many as the size asks for. retries: attempts at reading or writing where a network or a disk fails.
     """
 
     engine: str = "auto"
     progress: bool = True
     threads: int | None = None
+    address: str | None = None
+    num_cpus: int | None = None
+    partition_bytes: int = 256 << 20
+    small_bytes: int = 32 << 20
+    partitions: int | None = None
+    retries: int = 4
+
+    def __post_init__(self) -> None:
+        check_engine(self.engine)
+        if not isinstance(self.progress, bool):
+            raise OptionError(f"progress={self.progress!r}: True or False")
+        if self.address is not None and (not isinstance(self.address, str) or not self.address.strip()):
+            raise OptionError(
+                f"address={self.address!r}: the text that ray.init takes, such as '10.0.0.1:6379' or 'auto'"
+            )
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is None and name in _MAY_BE_NONE:
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                unset = ", or None" if name in _MAY_BE_NONE else ""
+                raise OptionError(f"{name}={value!r}: an integer of at least {least}{unset}")
+
+
+_LEAST = {"threads": 1, "num_cpus": 1, "partition_bytes": 1, "small_bytes": 0, "partitions": 1, "retries": 1}
+_MAY_BE_NONE = ("threads", "num_cpus", "partitions")
+
+
+def _engine_from_environment() -> str:
+    engine = os.environ.get("ROBODF_ENGINE", "auto")
+    try:
+        return check_engine(engine)
+    except OptionError as error:
+        raise OptionError(f"the environment variable ROBODF_ENGINE: {error}") from None
 
 
 def _from_environment() -> Settings:
     return Settings(
-        engine=os.environ.get("ROBODF_ENGINE", "auto"),
+        engine=_engine_from_environment(),
         progress=os.environ.get("ROBODF_PROGRESS", "1") != "0",
+        address=os.environ.get("ROBODF_ADDRESS") or None,
     )
 
 
@@ -56,8 +104,6 @@ class config:
         for name in options:
             if name not in known:
                 raise OptionError(f"no setting {name!r}{hint(name, known)} Settings: {', '.join(known)}")
-        if "engine" in options:
-            check_engine(options["engine"])
         self._before, self._token = _process, None
         self._new = replace(settings(), **options)
         _process = self._new
@@ -71,10 +117,3 @@ class config:
     def __exit__(self, *exc: object) -> None:
         if self._token is not None:
             _settings.reset(self._token)
-
-
-def check_engine(engine: str) -> str:
-    """`engine`, or OptionError where it is none that this version has."""
-    if engine not in ENGINES:
-        raise OptionError(f"engine={engine!r}{hint(engine, ENGINES)} This version has: {', '.join(ENGINES)}")
-    return engine

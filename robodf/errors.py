@@ -57,6 +57,14 @@ class NoFilesError(RobodfError, FileNotFoundError):
     __str__ = Exception.__str__
 
 
+class WorkerError(QueryError):
+    """A worker of the cluster died, and so did those that tried its task again."""
+
+
+class VersionMismatchError(RobodfError, RuntimeError):
+    """Nodes of a cluster that do not run what the driver runs: the message names each and its versions."""
+
+
 class RuleError(RobodfError):
     """An optimizer rule broke its contract (a bug in robodf, never in the query)."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ray_cluster import kept_cluster, ray_cluster  # noqa: F401
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

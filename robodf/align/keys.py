@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from robodf.compat import looked_up
+
 _ID = "__robodf_group"
 
 
@@ -39,7 +41,7 @@ class Groups:
             return Parts(None, [0], [0, frame.height])
         heads, lengths = _runs(frame, self.by)
         # Recordings come in runs: only the first row of each is looked up.
-        found = heads.join(self.table, on=self.by, how="left", nulls_equal=True, maintain_order="left")
+        found = looked_up(heads, self.table, self.by)
         ids = found[_ID].cast(pl.Int64).fill_null(-1).to_numpy()
         order = None
         if len(np.unique(ids)) < len(ids):

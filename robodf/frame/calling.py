@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import polars as pl
 from robodf.errors import OptionError, QueryError
 from robodf.frame.base import FrameBase
 from robodf.plan.expr import Col, Expr, Lit
+from robodf.plan.failures import OnError
 from robodf.plan.nodes.map import MapBatches
 from robodf.plan.nodes.project import Select, WithColumns
 from robodf.plan.resolve import column_names, resolve
@@ -23,11 +25,17 @@ if TYPE_CHECKING:
 class Calling(FrameBase):
     """Methods that call the user's Python."""
 
-    def map(self, function: Callable[[dict], dict], schema: Mapping[str, Any] | None = None) -> PipelineDataFrame:
+    def map(self, function: Callable[[dict], dict], schema: Mapping[str, Any] | None = None, *,
+            on_error: str = "raise") -> PipelineDataFrame:  # fmt: skip
         """A new row for each row: `function` gets a row as a dict and returns a dict of columns.
 
         A lambda of plain arithmetic and comparisons is turned into expressions (vectorised, pushed down); then
         `schema` is not needed. Any other function runs row by row and needs `schema`, the columns that it returns.
+
+        What the function raises has a note that names the row. With `on_error="skip"` (or "collect", the same) the
+        function runs row by row, rows for which it raises are left out, and `df.errors` lists them: file (the value of
+        a column `recording`), offset (the number of the row, from 0, among those that the function was given), time
+        (of a column `log_time`) and error. An answer that does not fit `schema` is a SchemaError all the same.
 
         >>> import robodf as rd
         >>> df = rd.from_dict({"a": [1, -1]})
@@ -35,18 +43,25 @@ class Calling(FrameBase):
         [(1, True), (-1, False)]
         >>> df.map(lambda x: {"text": str(x["a"])}, schema={"text": str}).collect().rows()
         [('1',), ('-1',)]
+        >>> inverse = df.map(lambda x: {"b": 1 / (x["a"] + 1)}, schema={"b": float}, on_error="skip")
+        >>> inverse.collect().rows(), inverse.errors["error"].to_list()
+        ([(0.5,)], ['ZeroDivisionError: division by zero (in <lambda>)'])
         """
+        skipping = on_error_of(on_error)
         have = self._plan.schema
-        traced = trace(function, have) if schema is None else None
+        traced = trace(function, have) if schema is None and skipping is None else None
         if isinstance(traced, Traced) and isinstance(traced.result, dict):
             return self._project(traced.result)
-        why = "schema= was given" if traced is None else getattr(traced, "reason", "it does not return a dict")
+        if traced is not None:
+            why = getattr(traced, "reason", "it does not return a dict")
+        else:
+            why = "schema= was given" if skipping is None else BY_ROW
         if schema is None:
             raise QueryError(
                 f"map: this function runs row by row ({why}), so the columns that it returns must be given: "
                 'schema={"name": pl.Float64, ...}'
             )
-        return self._rows(function, "map", schema, True, why)
+        return self._rows(function, "map", schema, why, skipping)
 
     def _project(self, columns: Mapping[str, Expr]) -> PipelineDataFrame:
         if not columns:
@@ -60,8 +75,11 @@ class Calling(FrameBase):
         added = WithColumns(self._plan, named)
         return self._then(Select(added, tuple((name, Col(name)) for name, _ in named if isinstance(name, str))))
 
-    def flat_map(self, function: Callable[[dict], Any], schema: Mapping[str, Any]) -> PipelineDataFrame:
+    def flat_map(self, function: Callable[[dict], Any], schema: Mapping[str, Any], *,
+                 on_error: str = "raise") -> PipelineDataFrame:  # fmt: skip
         """Any number of rows for each row: `function` gets a row as a dict and returns an iterable of dicts.
+
+        `on_error` is that of `map`: of a row for which it raises no row is made, even if some were before it raised.
 
         >>> import robodf as rd
         >>> df = rd.from_dict({"text": ["pick up", "go"]})
@@ -69,18 +87,20 @@ class Calling(FrameBase):
         >>> words.collect()["word"].to_list()
         ['pick', 'up', 'go']
         """
-        return self._rows(function, "flat_map", schema, False, "")
+        return self._rows(function, "flat_map", schema, "", on_error_of(on_error))
 
     def _rows(
-        self, function: Callable, kind: str, schema: Mapping[str, Any], preserves: bool, why: str
+        self, function: Callable, kind: str, schema: Mapping[str, Any], why: str, skipping: OnError | None
     ) -> PipelineDataFrame:
         output = _declared(schema)
+        preserves = kind == "map" and skipping is None
         step = Step(RowFunction(function, kind, output), "rows", output, None, preserves, why)
-        return self._then(MapBatches(self._plan, (step,), ROWS_AT_ONCE))
+        return self._then(MapBatches(self._plan, (step,), ROWS_AT_ONCE, skipping))
 
     def map_batches(self, function: Any, batch_size: int | None = 1024, *, batch_format: str = "polars",
                     schema: Mapping[str, Any] | None = None, reads: Any = None,
-                    preserves_rows: bool = False) -> PipelineDataFrame:  # fmt: skip
+                    preserves_rows: bool = False, on_error: str = "raise", num_cpus: float | None = None,
+                    num_gpus: float = 0, concurrency: int | None = None) -> PipelineDataFrame:  # fmt: skip
         """`function` over batches of exactly `batch_size` rows in order (the last one shorter; None: all rows at once).
 
         `function` is a callable, or a class that is made once per run and called with each batch (for models).
@@ -88,6 +108,14 @@ class Calling(FrameBase):
         without it, those that it gets. `reads` names the only columns that it needs. `preserves_rows=True` promises
         that row i of the answer depends on row i of the batch alone; with `reads` too, the other columns pass by the
         function, what it returns is added to them, and filters on them run before it.
+
+        What the function raises has a note that says which rows it was given. With `on_error="skip"` (or "collect",
+        the same) a batch for which it raises is left out as a whole, and has a row in `df.errors` with the recording,
+        number and time of its first row (see `map`).
+
+        `num_cpus` and `num_gpus` are what one call needs (a share of a GPU, such as 0.25, or whole ones), and
+        `concurrency` is how many calls run at once at most. They place the function on a Ray cluster; an engine of one
+        process accepts them and calls the function as always.
 
         >>> import robodf as rd, polars as pl
         >>> df = rd.from_dict({"a": [1, 2, 3], "id": ["x", "y", "z"]})
@@ -113,8 +141,39 @@ class Calling(FrameBase):
             raise OptionError("map_batches: reads= names no column")
         given = have if names is None else {name: have[name] for name in names}
         output = tuple(given.items()) if schema is None else _declared(schema)
+        skipping = on_error_of(on_error)
+        if skipping is not None and preserves_rows:
+            raise OptionError(
+                f"map_batches: with on_error={on_error!r} batches are left out, so preserves_rows=True cannot hold: "
+                "leave one of them out, or catch the error in the function and return nulls"
+            )
         step = Step(function, batch_format, output, names, bool(preserves_rows))
-        return self._then(MapBatches(self._plan, (step,), batch_size))
+        asked = _resources(num_cpus, num_gpus, concurrency)
+        return self._then(MapBatches(self._plan, (step,), batch_size, skipping, *asked))
+
+
+BY_ROW = "on_error= was given"
+"""Why a lambda runs row by row that could be turned into an expression: that would not raise what the lambda does."""
+
+
+def on_error_of(on_error: str) -> OnError | None:
+    """What `on_error=` of a method says, with a log of its own; None: errors are raised."""
+    if on_error not in ("raise", "skip", "collect"):
+        raise OptionError(f"on_error is 'raise', 'skip' or 'collect', not {on_error!r}")
+    return None if on_error == "raise" else OnError(on_error)
+
+
+def _resources(num_cpus: Any, num_gpus: Any, concurrency: Any) -> tuple[float | None, float, int | None]:
+    for name, amount in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
+        if amount is None and name == "num_cpus":
+            continue
+        if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not 0 <= amount < math.inf:
+            raise OptionError(f"map_batches: {name} is a number, 0 or more, not {amount!r}")
+    if num_gpus > 1 and num_gpus != int(num_gpus):
+        raise OptionError(f"map_batches: num_gpus is a share of one GPU or a whole number, not {num_gpus!r}")
+    if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
+        raise OptionError(f"map_batches: concurrency is a whole number, 1 or more, or None, not {concurrency!r}")
+    return None if num_cpus is None else float(num_cpus), float(num_gpus), concurrency
 
 
 def _declared(schema: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

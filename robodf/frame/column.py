@@ -34,7 +34,7 @@ class Column(_Typed):
 
     def collect(self) -> pl.Series:
         """The values as a polars.Series. Executes the query, reading this column only."""
-        from robodf.physical.local import collect
+        from robodf.physical.engine import collect
         from robodf.plan.resolve import resolve
 
         named = resolve([self.expr], {}, self.plan.schema, "collect")

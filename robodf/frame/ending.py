@@ -29,7 +29,7 @@ class Ending(FrameBase):
         >>> rd.from_dict({"a": [1]}).collect()["a"].to_list()
         [1]
         """
-        from robodf.physical.local import collect
+        from robodf.physical.engine import collect
 
         return collect(self._plan, engine)
 
@@ -59,11 +59,20 @@ class Ending(FrameBase):
 
     def iter_batches(self, batch_size: int = 65_536, engine: str | None = None) -> Iterator[pl.DataFrame]:
         """The rows in order, in frames of `batch_size` rows and a rest. Executes as far as it is iterated."""
-        from robodf.physical.local import stream
+        from robodf.physical.engine import stream
 
         if batch_size < 1:
             raise OptionError(f"iter_batches: batch_size is at least 1, not {batch_size}")
         return stream(self._plan, batch_size, engine)
+
+    def to_ray(self) -> Any:
+        """The rows as a ray.data.Dataset, computed on the Ray cluster and left there, a block for each partition.
+
+        Categories and enums become texts. Executes the query. ImportError without Ray (`pip install 'robodf[ray]'`).
+        """
+        from robodf.physical.cluster import to_ray
+
+        return to_ray(self._plan)
 
     def iter_rows(self, named: bool = True) -> Iterator[Any]:
         """The rows as dicts (named=False: as tuples). Executes as far as it is iterated."""
@@ -85,7 +94,7 @@ class Ending(FrameBase):
         >>> rd.from_dict({"a": [1, 2]}).count_rows()
         2
         """
-        from robodf.physical.local import collect
+        from robodf.physical.engine import collect
 
         return int(collect(Count(self._plan)).item())
 
@@ -122,6 +131,8 @@ class Ending(FrameBase):
         mode: str = "error",
         rows_per_file: int | None = None,
         storage_options: dict | None = None,
+        engine: str | None = None,
+        resume: bool = False,
         **options: Any,
     ) -> WriteReport:
         """Write Parquet: to one file where `path` ends in .parquet, else to a directory of parts. Executes the query.
@@ -130,8 +141,13 @@ class Ending(FrameBase):
         error (the default: the path must be free), overwrite, or append (directories). `partition_by` names columns
         whose values become `name=value` folders. Other options go to Polars' writer (compression, row_group_size, ...).
         The report has rows, files, bytes and seconds.
+
+        With engine="ray" each task writes its own partition, to storage that all nodes see under the same path; a file
+        holds rows of one partition. resume=True lets a later run of the same query on the same inputs (files are
+        known by size and time of change) continue after this process died: what is between the steps of the query is
+        then kept on disk beside the target until the write is done.
         """
-        return self._write(path, "parquet", partition_by, mode, rows_per_file, storage_options, options)
+        return self._write(path, "parquet", partition_by, mode, rows_per_file, storage_options, engine, resume, options)
 
     def to_csv(
         self,
@@ -141,10 +157,12 @@ class Ending(FrameBase):
         mode: str = "error",
         rows_per_file: int | None = None,
         storage_options: dict | None = None,
+        engine: str | None = None,
+        resume: bool = False,
         **options: Any,
     ) -> WriteReport:
         """Write CSV with a header; otherwise as `to_parquet`."""
-        return self._write(path, "csv", partition_by, mode, rows_per_file, storage_options, options)
+        return self._write(path, "csv", partition_by, mode, rows_per_file, storage_options, engine, resume, options)
 
     def to_ndjson(
         self,
@@ -154,15 +172,18 @@ class Ending(FrameBase):
         mode: str = "error",
         rows_per_file: int | None = None,
         storage_options: dict | None = None,
+        engine: str | None = None,
+        resume: bool = False,
         **options: Any,
     ) -> WriteReport:
         """Write one JSON object a line; otherwise as `to_parquet`."""
-        return self._write(path, "ndjson", partition_by, mode, rows_per_file, storage_options, options)
+        return self._write(path, "ndjson", partition_by, mode, rows_per_file, storage_options, engine, resume, options)
 
     def to_json(self, path: str | os.PathLike, *, mode: str = "error", rows_per_file: int | None = None,
-                storage_options: dict | None = None, **options: Any) -> WriteReport:  # fmt: skip
+                storage_options: dict | None = None, engine: str | None = None, resume: bool = False,
+                **options: Any) -> WriteReport:  # fmt: skip
         """Write one JSON array of objects; otherwise as `to_parquet`."""
-        return self._write(path, "json", (), mode, rows_per_file, storage_options, options)
+        return self._write(path, "json", (), mode, rows_per_file, storage_options, engine, resume, options)
 
     def to_ipc(
         self,
@@ -172,10 +193,12 @@ class Ending(FrameBase):
         mode: str = "error",
         rows_per_file: int | None = None,
         storage_options: dict | None = None,
+        engine: str | None = None,
+        resume: bool = False,
         **options: Any,
     ) -> WriteReport:
         """Write Arrow IPC (Feather); otherwise as `to_parquet`."""
-        return self._write(path, "ipc", partition_by, mode, rows_per_file, storage_options, options)
+        return self._write(path, "ipc", partition_by, mode, rows_per_file, storage_options, engine, resume, options)
 
     def to_mcap(
         self,
@@ -250,7 +273,8 @@ class Ending(FrameBase):
         [{'v': 1.5}]
         """
         from robodf.io.sink_mcap import mcap_sink
-        from robodf.physical.local import prepare, user_errors
+        from robodf.physical.engine import prepared
+        from robodf.physical.local import user_errors
         from robodf.physical.progress import progress
         from robodf.plan.expr import Col
         from robodf.plan.nodes.project import Select
@@ -258,20 +282,15 @@ class Ending(FrameBase):
         sink = mcap_sink(self._plan, path, topic=topic, encoding=encoding, time=time, mode=mode,
                          compression=compression, chunk_size=chunk_size, schemas=schemas,
                          attachments=attachments)  # fmt: skip
-        query = prepare(Select(self._plan, tuple((name, Col(name)) for name in sink.columns)), engine)
+        query = prepared(Select(self._plan, tuple((name, Col(name)) for name in sink.columns)), engine)
         with user_errors(), progress("write mcap"):
             return sink.write(query)
 
     def _write(self, path: Any, format: str, partition_by: Any, mode: str, rows: int | None, storage: dict | None,
-               options: dict) -> WriteReport:  # fmt: skip
-        from robodf.io.sink import write
-        from robodf.physical.local import prepare, user_errors
-        from robodf.physical.progress import progress
+               engine: str | None, resume: bool, options: dict) -> WriteReport:  # fmt: skip
+        from robodf.physical.engine import write
         from robodf.plan.resolve import column_names
 
-        engine = options.pop("engine", None)
         keys = column_names([partition_by], self._plan.schema, "partition_by") if partition_by else ()
-        query = prepare(self._plan, engine)
-        with user_errors(), progress(f"write {format}"):
-            return write(query, path, format, mode=mode, partition_by=keys, rows_per_file=rows, options=options,
-                         storage_options=storage)  # fmt: skip
+        return write(self._plan, path, format, engine=engine, resume=resume, mode=mode, partition_by=keys,
+                     rows_per_file=rows, options=options, storage_options=storage)  # fmt: skip

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from robodf.config import check_engine
 from robodf.errors import OptionError, hint
 from robodf.frame.base import FrameBase
 
@@ -19,11 +20,14 @@ STAGES = ("logical", "optimized", "rules", "physical", "all")
 class Looking(FrameBase):
     """Methods that describe the query."""
 
-    def explain(self, stage: str = "all", *, format: str = "text") -> Explanation:
+    def explain(self, stage: str = "all", *, format: str = "text", engine: str | None = None) -> Explanation:
         """The plan: as it was written (logical), optimized, what each rule did (rules), and what will run (physical).
 
         `physical` says per scan which predicates are applied inside of the files and the bytes that will be read out
         of the total, from indexes alone, and what Polars' streaming engine must hold in memory. Nothing is executed.
+        For the engine "ray" (of `engine=` or rd.config) it shows the plan in its fragments, each with the number of its
+        tasks, and of each operator the partitions, and the rows and bytes that are expected; with "auto" also why it is
+        chosen. No cluster is started or connected: without one the plan is cut for the processors that are named.
         The answer prints as text, shows as HTML in a notebook, and has `.mermaid()`; format="mermaid" gives that text.
 
         >>> import robodf as rd
@@ -37,7 +41,9 @@ class Looking(FrameBase):
             raise OptionError(f"explain: stage is one of {', '.join(STAGES)}, not {stage!r}{hint(stage, STAGES)}")
         if format not in ("text", "mermaid"):
             raise OptionError(f"explain: format is text or mermaid, not {format!r}")
-        return explain(self._plan, stage, format)
+        if engine is not None:
+            check_engine(engine)
+        return explain(self._plan, stage, format, engine)
 
     def profile(self) -> Profile:
         """Run the query operator by operator and measure each: rows, bytes and seconds.

@@ -27,6 +27,19 @@ def from_polars(frame: pl.DataFrame | pl.LazyFrame | pl.Series) -> PipelineDataF
     return PipelineDataFrame(InMemory(frame))
 
 
+def from_ray(dataset: Any) -> PipelineDataFrame:
+    """A frame of a ray.data.Dataset. Runs no more of it than Ray needs to know its columns.
+
+    Its blocks are read where they are with engine="ray", and brought here one by one otherwise. Tensor columns of one
+    shape become Array columns. SchemaError for columns of Python objects or tensors of several shapes; ImportError
+    without Ray Data (`pip install 'robodf[ray]'`).
+    """
+    from robodf.io.ray_datasets import from_ray as source
+    from robodf.plan.nodes.scan import Scan
+
+    return PipelineDataFrame(Scan(source(dataset)))
+
+
 def from_arrow(table: Any) -> PipelineDataFrame:
     """A frame of a pyarrow table, record batch or reader, or of any object with an Arrow stream.
 

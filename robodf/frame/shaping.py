@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ import polars as pl
 
 from robodf.errors import OptionError, QueryError, column_not_found
 from robodf.frame.base import FrameBase
+from robodf.frame.calling import BY_ROW, on_error_of
 from robodf.plan.expr import Call, Col, Expr, Lit, as_expr, conjunction, freeze
+from robodf.plan.nodes.checkpoint import Checkpoint
 from robodf.plan.nodes.filter import Filter
 from robodf.plan.nodes.map import MapBatches
 from robodf.plan.nodes.project import Select, WithColumns
@@ -28,12 +31,15 @@ if TYPE_CHECKING:
 class Shaping(FrameBase):
     """Methods that give a frame out of one frame."""
 
-    def filter(self, *predicates: Any, **equal: Any) -> PipelineDataFrame:
+    def filter(self, *predicates: Any, on_error: str = "raise", **equal: Any) -> PipelineDataFrame:
         """Rows for which all conditions are true.
 
         Conditions are expressions (`rd.col` or `pl.col`), `column=value` pairs, and functions of a row. A lambda
         such as `lambda x: x["quality"] > 0.8` is turned into an expression and pushed into the file; any other
         function runs row by row, and `explain()` says why. A null condition drops the row.
+
+        With `on_error="skip"` or "collect" every function of a row runs row by row, rows for which one raises are left
+        out, and `df.errors` lists them, as in `map`.
 
         >>> import robodf as rd
         >>> df = rd.from_dict({"quality": [0.5, 0.9], "robot": ["a", "b"]})
@@ -46,20 +52,23 @@ class Shaping(FrameBase):
             raise QueryError("filter needs a condition")
         schema = self._plan.schema
         plan, parts = self._plan, []
+        skipping = on_error_of(on_error)
         for item in flatten(predicates):
             if isinstance(item, bool) or item is None:
                 raise QueryError(f"filter got the constant {item!r}; it takes conditions on columns")
             if callable(item) and not isinstance(item, (Expr, pl.Expr)) and not hasattr(item, "expr"):
-                traced = trace(item, schema)
+                traced = trace(item, schema) if skipping is None else None
                 if isinstance(traced, Traced) and isinstance(traced.result, Expr):
                     parts.append(resolve_predicate(traced.result, schema))
                 else:
-                    why = getattr(traced, "reason", "it does not return a condition")
+                    why = BY_ROW if traced is None else getattr(traced, "reason", "it does not return a condition")
                     function = RowFunction(item, "filter", tuple(schema.items()))
                     step = Step(function, "rows", tuple(schema.items()), None, False, why)
-                    plan = MapBatches(plan, (step,), ROWS_AT_ONCE)
+                    plan = MapBatches(plan, (step,), ROWS_AT_ONCE, on_error_of(on_error))
             else:
                 parts.append(resolve_predicate(self._own(item), schema))
+        if skipping is not None and plan is self._plan:
+            raise OptionError("filter: on_error= is for functions of a row, and there is none among the conditions")
         for name, value in equal.items():
             if name not in schema:
                 raise column_not_found(name, schema, "filter")
@@ -306,6 +315,30 @@ class Shaping(FrameBase):
     def cache(self) -> PipelineDataFrame:
         """The same frame, whose rows are kept in memory by the first query that reads it, for all later ones."""
         return self._then(Cached(self._plan, Kept()))
+
+    def checkpoint(self, path: str | os.PathLike[str], *, storage_options: dict | None = None) -> PipelineDataFrame:
+        """The same frame, whose rows are kept in files under `path`, for this and every later run of the same query.
+
+        They are kept under the key of the query: its operators and functions, its files with their sizes and times of
+        change, and the versions of robodf, Polars and Python. Where any of these differs the rows are computed anew,
+        beside the old ones. On a cluster each partition is kept as soon as it is done, so that a run that was killed
+        goes on where it was; `path` must be on storage that all nodes share, or a URL of fsspec. Folders of keys that
+        no query uses any more may be deleted. OptionError for a query without a stable key (a lambda that holds an
+        open file, say), which names what it is.
+
+        >>> import robodf as rd, tempfile
+        >>> df = rd.from_dict({"a": [3, 1, 2]}).sort("a").checkpoint(tempfile.mkdtemp())
+        >>> df.collect()["a"].to_list()
+        [1, 2, 3]
+        >>> print(df.explain("optimized"))  # doctest: +ELLIPSIS
+        Checkpoint ... (3 rows are there and are read)
+          Sort col("a")
+            InMemory 3 rows, 1 columns
+        """
+        from robodf.physical.piece_store import PieceStore
+        from robodf.physical.plan_key import plan_key
+
+        return self._then(Checkpoint(self._plan, PieceStore(path, plan_key(self._plan), storage_options)))
 
     def pipe(self, function: Callable, *args: Any, **kwargs: Any) -> Any:
         """`function(self, *args, **kwargs)`."""

@@ -13,7 +13,7 @@ class ErrorLog:
         self._seen: set[tuple] = set()
         self._lock = threading.Lock()
 
-    def add(self, file: str, error: str, topic: str | None = None, offset: int | None = None,
+    def add(self, file: str | None, error: str, topic: str | None = None, offset: int | None = None,
             time: int | None = None) -> None:  # fmt: skip
         """Keep a problem once, however often the file is read."""
         key = (file, topic, offset, time, error)

@@ -12,11 +12,13 @@ from typing import Any, Protocol
 
 from robodf.errors import FileFormatError, NoFilesError, OptionError, hint, listing
 from robodf.io.counting import Counter
+from robodf.io.manifest import MANIFEST, MOST_BYTES, Manifest, decode
 
 StorageOptions = Mapping[str, Any] | None
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 _WILDCARD = re.compile(r"[*?\[]")
+_DIGITS = re.compile(r"[0-9]{1,4000}")
 
 
 class _Bytes(Protocol):
@@ -159,7 +161,7 @@ def open_file(path: str | os.PathLike[str], storage_options: StorageOptions = No
             os.close(fd)
             raise NoFilesError(f"{local} is a directory, not a file")
         return FileReader(name, status.st_size, _LocalBytes(fd), local)
-    fs, inner = _filesystem(name, storage_options)
+    fs, inner = filesystem(name, storage_options)
     return FileReader(name, _remote_size(fs, inner, name), _RemoteBytes(fs, inner))
 
 
@@ -173,7 +175,7 @@ def fingerprint(path: str | os.PathLike[str], storage_options: StorageOptions = 
         except (FileNotFoundError, NotADirectoryError):
             raise _missing(local) from None
         return status.st_size, status.st_mtime_ns
-    fs, inner = _filesystem(name, storage_options)
+    fs, inner = filesystem(name, storage_options)
     try:
         info = fs.info(inner)
     except FileNotFoundError:
@@ -189,8 +191,9 @@ def list_files(paths: Paths, extensions: tuple[str, ...], storage_options: Stora
     `paths` is a file, a glob (`**` goes through directories), a directory (searched recursively for
     `extensions`, such as `(".mcap",)`; names starting with `.` or `_` are left out), or a list of
     those, whose own order is kept. A glob whose last part is `*` or `**` looks for `extensions` too.
+    Of a directory with a manifest (`robodf.io.manifest`) it is the files that this lists, in its order, and no other.
 
-    Raises NoFilesError for anything that names no file.
+    Raises NoFilesError for anything that names no file, FileFormatError for a manifest that is none.
 
     >>> import os, pathlib, tempfile
     >>> folder = pathlib.Path(tempfile.mkdtemp())
@@ -211,7 +214,8 @@ def list_files(paths: Paths, extensions: tuple[str, ...], storage_options: Stora
                 found.setdefault(path, path)
         else:
             for path in _list_local(_local(name), wanted):
-                found.setdefault(os.path.abspath(path), path)
+                whole = os.path.abspath(path)
+                found.setdefault(path if path == whole else whole, path)  # one text of each of a million
     return list(found.values())
 
 
@@ -220,12 +224,19 @@ def is_remote(path: str) -> bool:
     return ("://" in path or "::" in path) and not path.startswith(("file://", "local://"))
 
 
-def natural_key(path: str) -> tuple[tuple[int, int, str], ...]:
-    """Sorts digits by value: `run_9` comes before `run_10`; equal values by their text."""
-    return tuple(
-        (1, int(part), part) if part.isdecimal() and part.isascii() else (0, 0, part)
-        for part in re.split(r"([0-9]{1,4000})", path)
-    )
+def natural_key(path: str) -> str:
+    """Sorts digits by value: `run_9` comes before `run_10`; equal values by their text.
+
+    One text for each path, as there may be a million of them.
+    """
+    return _DIGITS.sub(_ordered_digits, path)
+
+
+def _ordered_digits(found: re.Match[str]) -> str:
+    """How many digits, the digits, and their text with its zeros, between characters that no path has."""
+    text = found[0]
+    value = text.lstrip("0")
+    return f"\0{chr(len(value))}{value}{text}\0"
 
 
 def _name(path: str | os.PathLike[str]) -> str:
@@ -249,7 +260,7 @@ def _list_local(path: str, extensions: tuple[str, ...]) -> list[str]:
     if os.path.isfile(path):  # before globbing: a name may itself hold `[` or `*`
         return [path]
     if os.path.isdir(path):
-        return _search(path, extensions)
+        return _listed_local(path, extensions) or _search(path, extensions)
     if not _WILDCARD.search(path):
         if os.path.exists(path):
             raise NoFilesError(f"{path} is neither a file nor a directory")
@@ -269,35 +280,79 @@ def _list_local(path: str, extensions: tuple[str, ...]) -> list[str]:
     return sorted(set(files), key=natural_key)
 
 
+def _listed_local(folder: str, extensions: tuple[str, ...]) -> list[str]:
+    """The files of the manifest in a folder; none where it has no manifest."""
+    where = os.path.join(folder, MANIFEST)
+    try:
+        with open(where, "rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        return []
+    found = [os.path.join(folder, name) for name in _wanted(decode(data, where), extensions, where)]
+    for path in found:
+        if not os.path.isfile(path):
+            raise NoFilesError(f"no file {path}, which {where} lists: the data set is not complete")
+    return found
+
+
+def _wanted(manifest: Manifest, extensions: tuple[str, ...], where: str) -> list[str]:
+    names = [f.path for f in manifest.files]
+    wanted = [n for n in names if n.lower().endswith(extensions)]
+    if not wanted:
+        raise NoFilesError(f"no {listing(extensions)} file in {where}: it lists {listing(names, 8) or 'nothing'}")
+    return wanted
+
+
 def _search(folder: str, extensions: tuple[str, ...]) -> list[str]:
     files, others = _walk(folder, extensions)
     if not files:
-        instead = f"it holds {listing(others, 8)}" if others else "it is empty"
+        names = sorted((os.path.relpath(path, folder) for path in others), key=natural_key)
+        instead = f"it holds {listing(names, 8)}" if others else "it is empty"
         raise NoFilesError(f"no {listing(extensions)} file in {folder}: {instead}")
     return files
 
 
 def _walk(folder: str, extensions: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """The files wanted under a folder, and the names of others, each in natural order."""
+    """The files wanted under a folder, in natural order, and what else is there.
+
+    A folder says itself which of its names are files, so that no file is asked.
+    """
     files: list[str] = []
     others: list[str] = []
     seen: set[tuple[int, int]] = set()
-    for root, folders, names in os.walk(folder, followlinks=True):
+    pending = [folder]
+    while pending:
+        root = pending.pop()
         status = os.stat(root)
         if (status.st_dev, status.st_ino) in seen:  # a link back to a folder above
-            folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
-        for name in names:
-            if name.startswith((".", "_")):
-                continue
-            path = os.path.join(root, name)
-            if name.lower().endswith(extensions) and os.path.isfile(path):
-                files.append(path)
-            else:
-                others.append(os.path.relpath(path, folder))
-    return sorted(files, key=natural_key), sorted(others, key=natural_key)
+        folders: list[str] = []
+        try:
+            entries = os.scandir(root)
+        except PermissionError:  # such as the lost+found of a disk
+            others.append(root)
+            continue
+        with entries:
+            for entry in entries:
+                if entry.name.startswith((".", "_")):
+                    continue
+                kind = _kind(entry)
+                if kind == "folder":
+                    folders.append(entry.path)
+                elif kind == "file" and entry.name.lower().endswith(extensions):
+                    files.append(entry.path)
+                else:
+                    others.append(entry.path)
+        pending += sorted(folders, reverse=True)
+    return sorted(files, key=natural_key), others
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    try:
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else "other"
+    except OSError:  # a link to itself
+        return "other"
 
 
 def _missing(path: str) -> NoFilesError:
@@ -312,17 +367,29 @@ def _missing(path: str) -> NoFilesError:
     return NoFilesError(f"no file {path}{near}")
 
 
-def _filesystem(url: str, storage_options: StorageOptions) -> tuple[Any, str]:
+def filesystem(url: str, storage_options: StorageOptions) -> tuple[Any, str]:
+    """The fsspec filesystem of a URL, and the name there. Options of S3 may have Polars' names or fsspec's."""
     from fsspec.core import url_to_fs
 
     try:
-        return url_to_fs(url, **dict(storage_options or {}))
+        return url_to_fs(url, **_fsspec_options(storage_options))
     except FileNotFoundError:  # the outer file of a chain such as zip://…::…
         raise NoFilesError(f"no file {url}") from None
     except ValueError as error:
         if "protocol" in str(error).lower():
             raise OptionError(f"{url}: {error}") from None
         raise
+
+
+def _fsspec_options(storage_options: StorageOptions) -> dict[str, Any]:
+    """Polars calls the options of S3 `aws_access_key_id` and so on, fsspec `key`; other names are passed on."""
+    names = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "aws_session_token": "token"}
+    names["aws_endpoint_url"] = "endpoint_url"
+    given = dict(storage_options or {})
+    options = {names.get(k, k): v for k, v in given.items() if k in names or not k.startswith("aws_")}
+    if "aws_region" in given:
+        options["client_kwargs"] = {"region_name": given["aws_region"], **options.get("client_kwargs", {})}
+    return options
 
 
 def _remote_size(fs: Any, inner: str, url: str) -> int:
@@ -341,7 +408,7 @@ def _remote_size(fs: Any, inner: str, url: str) -> int:
 
 
 def _list_remote(url: str, extensions: tuple[str, ...], storage_options: StorageOptions) -> list[str]:
-    fs, inner = _filesystem(url, storage_options)
+    fs, inner = filesystem(url, storage_options)
     head, _, chain = url.partition("::")
 
     def full(name: str) -> str:
@@ -358,6 +425,10 @@ def _list_remote(url: str, extensions: tuple[str, ...], storage_options: Storage
     if not url.startswith(("http://", "https://")) and fs.isdir(inner):
         names = [str(n) for n in fs.find(inner)]
         root = inner.rstrip("/")
+        where = f"{root}/{MANIFEST}"
+        if where in names:
+            manifest = decode(fs.cat_file(where, start=0, end=MOST_BYTES + 1), full(where))
+            return [full(f"{root}/{name}") for name in _wanted(manifest, extensions, full(where))]
         inside = [n for n in names if not _hidden(n.removeprefix(root))]
         wanted = [n for n in inside if n.lower().endswith(extensions)]
         if not wanted:

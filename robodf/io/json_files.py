@@ -16,11 +16,18 @@ from robodf.io.stream import from_batches
 
 @dataclass(frozen=True)
 class JsonFiles(Source):
-    """JSON arrays of objects, one after the other, all with the columns of the first file."""
+    """JSON arrays of objects, one after the other, all with the columns of the first file.
+
+    `columns` are those of the whole, in a part of it, and `first` is the file that they are of.
+    """
 
     paths: tuple[str, ...]
     storage: tuple[tuple[str, object], ...] = ()
     state: tuple = ()
+    columns: tuple[tuple[str, pl.DataType], ...] | None = None
+    first: str | None = None
+
+    __hash__ = Source.hash_once
 
     @property
     def name(self) -> str:
@@ -28,10 +35,7 @@ class JsonFiles(Source):
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
-        return dict(self._read(self.paths[0]).schema)
-
-    def __getstate__(self):
-        return {k: v for k, v in self.__dict__.items() if k != "schema"}
+        return dict(self._read(self.paths[0]).schema) if self.columns is None else dict(self.columns)
 
     def scan(self, request: Request) -> pl.LazyFrame:
         query = from_batches(self._batches, self.schema, self.describe())
@@ -39,8 +43,12 @@ class JsonFiles(Source):
         return query.select(request.columns)
 
     def splits(self, request: Request) -> Iterator[Split]:
-        for path, (size, _) in zip(self.paths, self.state):
-            yield Split(path, bytes=size)
+        for k, (path, (size, _)) in enumerate(zip(self.paths, self.state)):
+            yield Split(path, k, bytes=size)
+
+    def part(self, splits: tuple[Split, ...]) -> JsonFiles:
+        paths, state = tuple(self.paths[s.part] for s in splits), tuple(self.state[s.part] for s in splits)
+        return JsonFiles(paths, self.storage, state, tuple(self.schema.items()), self.first or self.paths[0])
 
     def report(self, request: Request) -> ScanReport:
         total = sum(size for size, _ in self.state)
@@ -50,16 +58,17 @@ class JsonFiles(Source):
         return f"json {file_names(self.paths)}"
 
     def _batches(self) -> Iterator[pl.DataFrame]:
+        first = self.first or self.paths[0]
         for path in self.paths:
             frame = self._read(path)
             if dict(frame.schema) != self.schema:
                 missing = [n for n in self.schema if n not in frame.columns]
                 if missing:
-                    raise SchemaError(f"{path}: has no {missing}, which {self.paths[0]} has")
+                    raise SchemaError(f"{path}: has no {missing}, which {first} has")
                 try:
                     frame = frame.select(pl.col(n).cast(t) for n, t in self.schema.items())
                 except pl.exceptions.PolarsError as error:
-                    raise SchemaError(f"{path}: its columns are not those of {self.paths[0]}: {error}") from error
+                    raise SchemaError(f"{path}: its columns are not those of {first}: {error}") from error
             yield frame
 
     def _read(self, path: str) -> pl.DataFrame:

@@ -3,6 +3,10 @@
 A staging area is the hidden directory `.{name}.robodf-{token}` in the target's own parent, so that the last
 step is a rename inside one filesystem. Its owner holds a lock in it for as long as it lives; an area that
 nobody holds was left by a process that died, and the next write to the same target removes it.
+
+An area that is made with a key can be resumed: it is named `.{name}.robodf-resume-{hash of the key}` and stays
+when its owner dies, until a write with the same key takes it up, a write with another key begins, or it is
+seven days old and any write begins.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import json
 import os
 import re
 import secrets
@@ -18,12 +23,15 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from robodf.errors import OptionError
 
 _LOCK = "lock"
+_KEPT = 7 * 24 * 3600  # seconds for which an area that can be resumed waits for its job
 _LONGEST = 180  # bytes of the target's name kept in the hidden name: most filesystems end at 255
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL}
 _NO_SWAP = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
@@ -36,19 +44,56 @@ def staging(target: Path) -> Iterator[Path]:
 
     Makes the target's parents where they are absent. Raises the OSError of the filesystem, naming the target.
     """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        remove_stale(target)
-        area, lock = _new_area(target)
-    except OSError as error:
-        raise naming(error, target) from error
+    area = open_staging(target)
     looks = 3  # a failed query's own threads may still be creating files in it
     try:
-        yield area
+        yield area.path
         looks = 1
     finally:
-        _remove(area, looks)
-        os.close(lock)
+        area.remove(looks)
+
+
+@dataclass(frozen=True)
+class Staging:
+    """A staging area that this process holds, until `remove` or `leave`."""
+
+    target: Path
+    path: Path
+    lock: int
+
+    def remove(self, looks: int = 3) -> None:
+        """Remove it and all in it; `looks` more than 1 where others may still be creating files in it."""
+        path = self.path
+        if _resumable(path.name):
+            # In one step it is no longer what a job of its key would resume, however much of it is gone.
+            path = path.with_name(_prefix(self.target) + secrets.token_hex(8))
+            try:
+                os.rename(self.path, path)
+            except OSError:
+                path = self.path  # a failing clean-up is no failed write
+        _remove(path, looks)
+        os.close(self.lock)
+
+    def leave(self) -> None:
+        """Let go of it: an area with a key can be resumed then, another is removed by the next write."""
+        os.close(self.lock)
+
+
+def open_staging(target: Path, key: str | None = None) -> Staging:
+    """An area beside `target`: a new one, or that of `key` with what a dead owner left in it.
+
+    Raises OptionError where another process holds the area of this key.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale(target, key)
+        return Staging(target, *_new_area(target, key))
+    except BlockingIOError:
+        raise OptionError(
+            f"another process is writing {target} with the same resume_key; wait for it, or pass another key"
+        ) from None
+    except OSError as error:
+        raise naming(error, target) from error
 
 
 def _remove(area: Path, looks: int) -> None:
@@ -65,19 +110,37 @@ def _remove(area: Path, looks: int) -> None:
         time.sleep(pause)
 
 
-def remove_stale(target: Path) -> None:
-    """Remove what dead processes left beside `target`; the areas of living ones are locked and stay."""
+def remove_stale(target: Path, key: str | None = None) -> None:
+    """Remove what dead processes left beside `target`; the areas of living ones are locked and stay.
+
+    So does the area of `key`, and without a key each one that can be resumed and is younger than seven days.
+    """
     prefix = _prefix(target)
-    ours = re.compile(re.escape(prefix) + r"[0-9a-f]{16}\Z")
+    ours = re.compile(re.escape(prefix) + r"(resume-)?[0-9a-f]{16}\Z")
+    own = key and _area_name(target, key)
     with os.scandir(target.parent) as entries:
         left = [Path(e.path) for e in entries if ours.match(e.name) and e.is_dir(follow_symlinks=False)]
     for area in left:
+        if area.name == own or (key is None and _resumable(area.name) and _age(area) < _KEPT):
+            continue
         try:
             lock = _take_lock(area, wait=False)
         except OSError:
             continue  # held by its owner, just gone, or another user's
         shutil.rmtree(area, ignore_errors=True)
         os.close(lock)
+
+
+def _resumable(name: str) -> bool:
+    return ".robodf-resume-" in name
+
+
+def _age(area: Path) -> float:
+    """Seconds since anything was last added to it; 0 where it is just going away."""
+    try:
+        return time.time() - max(p.stat().st_mtime for p in (area, *area.iterdir()))
+    except OSError:
+        return 0.0
 
 
 def naming(error: OSError, target: Path | str) -> OSError:
@@ -109,12 +172,13 @@ def publish_file(staged: Path, target: Path, *, replace: bool) -> None:
     sync(target.parent)
 
 
-def publish_directory(staged: Path, target: Path, *, replace: bool) -> None:
+def publish_directory(staged: Path, target: Path, *, replace: bool, files: bool = True) -> None:
     """Put a finished directory at `target`; what `replace` replaces ends in `staged`, in the same step.
 
     Call it inside `publishing(target)`. FileExistsError without `replace` where the target is not empty.
+    Without `files` only directories are flushed: each file was, by the process that wrote it.
     """
-    sync_tree(staged)
+    sync_tree(staged, files=files)
     if replace and target.is_dir():
         shutil.copymode(target, staged)
         swap(staged, target)
@@ -213,14 +277,28 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def sync_tree(folder: Path) -> None:
-    """`sync` for every regular file and directory under `folder`, and itself last."""
-    for root, _, files in os.walk(folder, topdown=False):
-        for name in files:
+def sync_tree(folder: Path, *, files: bool = True) -> None:
+    """`sync` for every regular file (unless told not to) and directory under `folder`, and itself last."""
+    for root, _, names in os.walk(folder, topdown=False):
+        for name in names if files else ():
             path = Path(root, name)
             if stat.S_ISREG(path.lstat().st_mode):
                 sync(path)
         sync(Path(root))
+
+
+def write_json(path: Path, found: Any) -> None:
+    """Write a small JSON file in one step, and flush it; the last of several writers at a time wins."""
+    part = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    part.write_text(json.dumps(found))
+    sync(part)
+    os.replace(part, path)
+    sync(path.parent)
+
+
+def is_area(path: Path) -> bool:
+    """Whether this is a staging area that has, or had, an owner."""
+    return (path / _LOCK).exists()
 
 
 def _cannot_swap(target: Path) -> OptionError:
@@ -237,18 +315,31 @@ def _prefix(target: Path) -> str:
     return f".{name}.robodf-"
 
 
-def _new_area(target: Path) -> tuple[Path, int]:
+def _area_name(target: Path, key: str | None) -> str:
+    last = f"resume-{blake2b(key.encode(), digest_size=8).hexdigest()}" if key else secrets.token_hex(8)
+    return _prefix(target) + last
+
+
+def _new_area(target: Path, key: str | None) -> tuple[Path, int]:
     while True:
-        area = target.parent / f"{_prefix(target)}{secrets.token_hex(8)}"
-        area.mkdir(mode=0o700)
+        area = target.parent / _area_name(target, key)
+        made = True
+        try:
+            area.mkdir(mode=0o700)
+        except FileExistsError:
+            if key is None:
+                raise
+            made = False
         # Between the directory and its lock, another writer may take it for stale and remove it: then again.
         try:
-            lock = _take_lock(area, wait=True)
+            lock = _take_lock(area, wait=key is None)
         except FileNotFoundError:
             continue
         except BaseException:
-            shutil.rmtree(area, ignore_errors=True)
+            if made and key is None:
+                shutil.rmtree(area, ignore_errors=True)
             raise
+        os.utime(area / _LOCK)  # it is not old, whatever is in it
         return area, lock
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from robodf.errors import FileFormatError, NoFilesError, OptionError, hint, listing
-from robodf.io.files import list_files, open_file
+from robodf.io.files import is_remote, list_files, open_file
 from robodf.io.logs.containers import LOG_FILES, LOG_MAGIC
 
 if TYPE_CHECKING:
@@ -191,8 +191,11 @@ def _tables(format: str, paths: Paths, options: dict, storage: dict | None, doin
 
 def _partitioned(paths: Paths, files: list[str]) -> bool:
     """True where all files lie in `name=value` folders below the one directory that was given."""
-    if not isinstance(paths, (str, os.PathLike)) or "://" in str(paths):
+    if not isinstance(paths, (str, os.PathLike)):
         return False
+    if is_remote(os.fspath(paths)):
+        folder = os.fspath(paths).rstrip("/") + "/"
+        return all(f.startswith(folder) and "=" in os.path.dirname(f.removeprefix(folder)) for f in files)
     root = os.path.abspath(os.path.expanduser(os.fspath(paths)))
     if not os.path.isdir(root):
         return False

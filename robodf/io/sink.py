@@ -8,8 +8,10 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from polars.exceptions import PolarsError
 
 from robodf.errors import OptionError, SchemaError, hint
 from robodf.io import publish
+from robodf.io.files import filesystem
 from robodf.io.sink_format import (
     FORMATS,
     Format,
@@ -39,6 +42,7 @@ from robodf.io.sink_parts import (
 
 __all__ = ["FORMATS", "WriteReport", "write"]
 
+Before = Callable[[Path, list[Path], int], None]
 MODES = ("error", "overwrite", "append")
 ROWS_PER_FILE = 4_000_000
 _NEVER = 2**63 - 1  # bytes per file: files are cut by rows alone, so that names depend on the plan only
@@ -128,6 +132,69 @@ def write(
     (3, [1, 2, 3])
     """
     started = time.monotonic()
+    job = checked(
+        lf.collect_schema(),
+        target,
+        format,
+        mode=mode,
+        partition_by=partition_by,
+        rows_per_file=rows_per_file,
+        options=options,
+        storage_options=storage_options,
+    )
+    counter = Counter(job.partition_by)
+    counted = lf.map_batches(counter, streamable=True)
+    if job.remote:
+        _check_remote(job)
+        run_sink(counted, job.text, job.format, job.options, storage_options=dict(storage_options or {}) or None)
+        size = _remote_size(job.text, storage_options)
+        return WriteReport(job.text, counter.rows, (job.text,), size, since(started))
+    adding = check_target(job)
+    with publish.staging(job.path) as area:
+        way = _write_file if job.single else partial(_write_directory, adding=adding)
+        files, size = way(job, counted, counter, area)
+    return WriteReport(job.text, counter.rows, tuple(map(str, files)), size, since(started))
+
+
+@dataclass(frozen=True)
+class Job:
+    """The arguments of a write, after every check that needs neither rows nor a look at the target.
+
+    `path` is the real path of a local target, and `single` says whether it is one file; `rows_per_file` is None
+    where the user gave none.
+    """
+
+    text: str
+    path: Path
+    single: bool
+    format: Format
+    mode: str
+    options: Mapping[str, Any]
+    schema: pl.Schema
+    partition_by: tuple[str, ...]
+    rows_per_file: int | None
+    storage_options: Mapping[str, Any] | None
+
+    @property
+    def remote(self) -> bool:
+        return "://" in self.text
+
+    def run(self, counter: Counter, lf: pl.LazyFrame, to: Any, **more: Any) -> None:
+        run_counted(counter, lf, to, self.format, self.options, self.path, **more)
+
+
+def checked(
+    schema: pl.Schema,
+    target: str | os.PathLike[str],
+    format: str,
+    *,
+    mode: str,
+    partition_by: Sequence[str],
+    rows_per_file: int | None,
+    options: Mapping[str, Any],
+    storage_options: Mapping[str, Any] | None,
+) -> Job:
+    """The arguments of `write` as a `Job`, or the error that it raises for them."""
     form = format_named(format)
     if mode not in MODES:
         raise OptionError(f"no mode {mode!r}{hint(str(mode), MODES)} Modes: 'error', 'overwrite', 'append'.")
@@ -137,66 +204,48 @@ def write(
     partition_by = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
     if rows_per_file is not None and not (isinstance(rows_per_file, int) and rows_per_file > 0):
         raise OptionError(f"rows_per_file is a positive number of rows, not {rows_per_file!r}")
-    schema = lf.collect_schema()
     if not len(schema):
         raise SchemaError("a frame without columns cannot be written")
     check_types(form, schema)
     check_keys(partition_by, schema)
-    counter = _Counter(partition_by)
-    counted = lf.map_batches(counter, streamable=True)
     settings = checked_options(form, options, schema, text)
-
     text = text.removeprefix("file://")
-    if "://" in text:
-        _check_remote(text, form, mode, partition_by, rows_per_file, storage_options)
-        run_sink(counted, text, form, settings, storage_options=dict(storage_options or {}) or None)
-        return WriteReport(text, counter.rows, (text,), _remote_size(text, storage_options), _since(started))
-
-    path, single = _local(text, form)
-    if single and (partition_by or rows_per_file):
-        option = "partition_by" if partition_by else "rows_per_file"
-        raise OptionError(f"{option} makes a directory of files, but {text!r} names one file; drop its extension")
-    _check_target(path, single, mode)
-    adding = mode == "append" and path.is_dir() and any(path.iterdir())
-    if adding:
-        check_append(path, form, partition_by, schema, settings)
-    job = _Job(counted, counter, path, form, settings, schema, partition_by, rows_per_file or ROWS_PER_FILE)
-    with publish.staging(path) as area:
-        files, size = _write_file(job, area, mode) if single else _write_directory(job, area, mode, adding)
-    return WriteReport(text, counter.rows, tuple(map(str, files)), size, _since(started))
+    path, single = Path(text), False
+    if "://" not in text:
+        path, single = _local(text, form)
+        if single and (partition_by or rows_per_file):
+            option = "partition_by" if partition_by else "rows_per_file"
+            raise OptionError(f"{option} makes a directory of files, but {text!r} names one file; drop its extension")
+    return Job(text, path, single, form, mode, settings, schema, partition_by, rows_per_file, storage_options)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What the two ways of writing share."""
-
-    lf: pl.LazyFrame
-    counter: _Counter
-    path: Path
-    format: Format
-    options: Mapping[str, Any]
-    schema: pl.Schema
-    partition_by: tuple[str, ...]
-    rows_per_file: int
-
-    def run(self, lf: pl.LazyFrame, to: Any, **more: Any) -> None:
-        try:
-            run_sink(lf, to, self.format, self.options, **more)
-        except (PolarsError, OSError, _BadKeyError) as error:
-            if self.counter.problem:
-                raise OptionError(self.counter.problem) from error
-            found = _OS_ERROR.search(str(error))
-            number = int(found[1]) if found else getattr(error, "errno", None)
-            if number in _DISK:  # others come from reading the input, and name it
-                raise publish.naming(OSError(number, os.strerror(number)), self.path) from error
-            raise
+def run_counted(
+    counter: Counter,
+    lf: pl.LazyFrame,
+    to: Any,
+    format: Format,
+    options: Mapping[str, Any],
+    target: Path | str,
+    **more: Any,
+) -> None:
+    """`run_sink` of a query that passes `counter`; an error of a key or a full disk is worded for `target`."""
+    try:
+        run_sink(lf, to, format, options, **more)
+    except (PolarsError, OSError, _BadKeyError) as error:
+        if counter.problem:
+            raise OptionError(counter.problem) from error
+        found = _OS_ERROR.search(str(error))
+        number = int(found[1]) if found else getattr(error, "errno", None)
+        if number in _DISK:  # others come from reading the input, and name it
+            raise publish.naming(OSError(number, os.strerror(number)), target) from error
+        raise
 
 
 class _BadKeyError(Exception):
     """Stops the query from inside; `write` raises it again where the user's line is known."""
 
 
-class _Counter:
+class Counter:
     """Counts the rows that pass to the sink, and looks at the partition keys on their way."""
 
     def __init__(self, partition_by: Sequence[str]):
@@ -214,63 +263,102 @@ class _Counter:
         return batch
 
 
-def _write_file(job: _Job, area: Path, mode: str) -> tuple[list[Path], int]:
+def _write_file(job: Job, lf: pl.LazyFrame, counter: Counter, area: Path) -> tuple[list[Path], int]:
     staged = area / "file"
-    job.run(job.lf, staged)
-    try:
+    job.run(counter, lf, staged)
+    return publish_one(job, staged)
+
+
+def publish_one(job: Job, staged: Path, before: Before | None = None) -> tuple[list[Path], int]:
+    """Make a staged file the target; the files and bytes of the report. `before` as in `publish_parts`."""
+    with _naming(job):
         if job.format.name == "json":
             lines_to_array(staged)
         size = staged.stat().st_size
-        publish.publish_file(staged, job.path, replace=mode == "overwrite")
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise publish.naming(error, job.path) from error
+        if before:
+            before(staged, [job.path], size)
+        publish.publish_file(staged, job.path, replace=job.mode == "overwrite")
     return [job.path], size
 
 
-def _write_directory(job: _Job, area: Path, mode: str, adding: bool) -> tuple[list[Path], int]:
-    if mode != "error" and job.path.is_dir():
+def part_files(folder: Path, partition_by: Sequence[str], rows_per_file: int | None, *, include_key: bool) -> Any:
+    """What Polars' sinks take to write `folder` as parts, cut by rows alone."""
+    return pl.PartitionBy(
+        folder,
+        key=list(partition_by) or None,
+        include_key=include_key if partition_by else None,
+        max_rows_per_file=rows_per_file or ROWS_PER_FILE,
+        approximate_bytes_per_file=_NEVER,
+    )
+
+
+def _write_directory(job: Job, lf: pl.LazyFrame, counter: Counter, area: Path, adding: bool) -> tuple[list[Path], int]:
+    if job.mode != "error" and job.path.is_dir():
         publish.check_swap(area, job.path)
     new = area / "new"
     new.mkdir()
     extension = job.format.part_extension(job.options)
-    to = pl.PartitionBy(
-        new,
-        key=list(job.partition_by) or None,
-        include_key=not job.format.hive if job.partition_by else None,
-        max_rows_per_file=job.rows_per_file,
-        approximate_bytes_per_file=_NEVER,
-    )
-    job.run(job.lf, to, mkdir=bool(job.partition_by))
-    if adding and not job.counter.rows:
+    to = part_files(new, job.partition_by, job.rows_per_file, include_key=not job.format.hive)
+    job.run(counter, lf, to, mkdir=bool(job.partition_by))
+    if adding and not counter.rows:
         return [], 0
-    if job.partition_by and not job.counter.rows:
-        folder = Path(new, *(f"{key}={NULL_FOLDER}" for key in job.partition_by))
-        folder.mkdir(parents=True)
-        empty = pl.LazyFrame(schema=job.schema)
-        job.run(empty.drop(job.partition_by) if job.format.hive else empty, folder / f"00000000{extension}")
-    try:
+    if job.partition_by and not counter.rows:
+        write_empty(job, new, f"00000000{extension}")
+    with _naming(job):
         name_parts(new, extension)
         staged = sorted(p for p in new.rglob("*") if p.is_file())
         if job.format.name == "json":
             for file in staged:
                 lines_to_array(file)
-        size = sum(p.stat().st_size for p in staged)
         publish.sync_tree(new)  # the slow part, before the lock
+    return publish_parts(job, area, staged)
+
+
+def write_empty(job: Job, new: Path, name: str) -> Path:
+    """The one file of a data set without rows, in the folder of nulls where there are keys."""
+    folder = Path(new, *(f"{key}={NULL_FOLDER}" for key in job.partition_by))
+    folder.mkdir(parents=True, exist_ok=True)
+    empty = pl.LazyFrame(schema=job.schema)
+    if job.partition_by and job.format.hive:
+        empty = empty.drop(job.partition_by)
+    job.run(Counter(()), empty, folder / name)
+    return folder / name
+
+
+def publish_parts(
+    job: Job, area: Path, staged: list[Path], before: Before | None = None, *, files: bool = True
+) -> tuple[list[Path], int]:
+    """Make the directory `new` of a staging area, with these files, the target or a part of it.
+
+    Returns the files and bytes of the report. `before` is told the directory or file that is renamed, and these two,
+    in the moment before. `files` as in `publish.publish_directory`.
+    """
+    with _naming(job):
+        size = sum(p.stat().st_size for p in staged)
+        new = area / "new"
         with publish.publishing(job.path):
-            result, files = new, staged
-            if mode == "append" and job.path.is_dir():
+            result = new
+            if job.mode == "append" and job.path.is_dir():
                 # Looked at again: another writer may have published since this one began.
                 check_append(job.path, job.format, job.partition_by, job.schema, job.options)
-                result = area / "merged"
-                files = merge(job.path, new, result)
-            publish.publish_directory(result, job.path, replace=mode != "error")
+                result, files = area / "merged", True  # linked files may be copies, which nobody has flushed
+                staged = merge(job.path, new, result)
+            found = [job.path / p.relative_to(result) for p in staged]
+            if before:
+                before(result, found, size)
+            publish.publish_directory(result, job.path, replace=job.mode != "error", files=files)
+    return found, size
+
+
+@contextmanager
+def _naming(job: Job) -> Iterator[None]:
+    """Errors of the filesystem name the target."""
+    try:
+        yield
     except FileExistsError:
         raise
     except OSError as error:
         raise publish.naming(error, job.path) from error
-    return [job.path / p.relative_to(result) for p in files], size
 
 
 def _local(text: str, form: Format) -> tuple[Path, bool]:
@@ -293,7 +381,16 @@ def _local(text: str, form: Format) -> tuple[Path, bool]:
     return path, False
 
 
-def _check_target(path: Path, single: bool, mode: str) -> None:
+def check_target(job: Job) -> bool:
+    """Raise where what is at the target forbids this write; True where rows are added to a data set."""
+    _check_mode(job.path, job.single, job.mode)
+    adding = job.mode == "append" and job.path.is_dir() and any(job.path.iterdir())
+    if adding:
+        check_append(job.path, job.format, job.partition_by, job.schema, job.options)
+    return adding
+
+
+def _check_mode(path: Path, single: bool, mode: str) -> None:
     if single and mode == "append":
         raise OptionError(
             f"a single file cannot be appended to whole or not at all: {str(path)!r}; append to a "
@@ -316,36 +413,24 @@ def _check_target(path: Path, single: bool, mode: str) -> None:
         raise publish.exists(path)
 
 
-def _check_remote(
-    url: str,
-    form: Format,
-    mode: str,
-    partition_by: Sequence[str],
-    rows_per_file: int | None,
-    storage_options: Mapping[str, Any] | None,
-) -> None:
+def _check_remote(job: Job) -> None:
+    form = job.format
     if form.name == "json":
         raise OptionError("a JSON array is made on a local disk; write ndjson to object stores, or write and upload")
-    if not form.matches(url) or partition_by or rows_per_file or mode == "append":
+    if not form.matches(job.text) or job.partition_by or job.rows_per_file or job.mode == "append":
         raise OptionError(
-            f"{url!r}: object stores publish single objects, not directories, whole; write one file "
+            f"{job.text!r}: object stores publish single objects, not directories, whole; write one file "
             f"(a name that ends in {form.extensions[0]}), or write a local directory and upload it"
         )
-    if mode == "error":
-        fs, inner = _remote(url, storage_options)
+    if job.mode == "error":
+        fs, inner = _remote(job.text, job.storage_options)
         if fs.exists(inner):
-            raise publish.exists(url)
+            raise publish.exists(job.text)
 
 
 def _remote(url: str, storage_options: Mapping[str, Any] | None) -> tuple[Any, str]:
-    """The fsspec filesystem for Polars' own option names, where the two differ."""
-    from fsspec.core import url_to_fs
-
-    names = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "aws_session_token": "token"}
-    names["aws_endpoint_url"] = "endpoint_url"
-    given = {names[k]: v for k, v in (storage_options or {}).items() if k in names}
     try:
-        return url_to_fs(url, **given)
+        return filesystem(url, storage_options)
     except (ImportError, ValueError) as error:
         raise OptionError(
             f"cannot look whether {url!r} exists: {error}; install that package, or pass mode='overwrite'"
@@ -361,7 +446,7 @@ def _remote_size(url: str, storage_options: Mapping[str, Any] | None) -> int:
     return int(fs.size(inner) or 0)
 
 
-def _since(started: float) -> float:
+def since(started: float) -> float:
     return time.monotonic() - started
 
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from robodf.errors import ColumnNotFoundError, OptionError, SchemaError, column_not_found
+from robodf.io.manifest import MANIFEST
 from robodf.io.publish import link_or_copy
 from robodf.io.sink_format import FORMATS, Format
 
@@ -83,11 +84,11 @@ def data_files(folder: Path) -> Iterator[Path]:
     for root, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
-            if not _is_side_file(name):
+            if not is_side_file(name):
                 yield Path(root, name).relative_to(folder)
 
 
-def _is_side_file(name: str) -> bool:
+def is_side_file(name: str) -> bool:
     return name in _SIDE_FILES or name.endswith(".crc")
 
 
@@ -107,6 +108,11 @@ def check_append(
     """Raise where rows of `schema` do not fit what the directory holds."""
     first = None
     for path in data_files(target):
+        if path.name == MANIFEST:
+            raise OptionError(
+                f"{target} has a {MANIFEST}, which lists its files; a copy of a data set of an object store is not "
+                f"added to: read it and write it to a new directory, or append to the data set in the store"
+            )
         if not format.matches(path.name):
             raise OptionError(
                 f"cannot append {format.name} to {target}, which holds {str(path)!r}; append in its "

@@ -5,11 +5,12 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import polars as pl
 
+from robodf.errors import QueryError
 from robodf.plan.expr import Expr
 
 Columns = tuple[str, ...] | None
@@ -34,14 +35,20 @@ class Request:
     fields: tuple[tuple[str, ...], ...] = ()  # nested paths: ("orientation", "x"); a column without one is read whole
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Split:
-    """A unit of parallel work: a file or a part of it, with estimates."""
+    """A unit of parallel work: a file or a part of it, with estimates.
+
+    `part` is the source's own note of what it is, small and hashable. `rows` is None where only reading tells, `bytes`
+    are those to be read from the file, still encoded. `key` is the value that `Source.partition_column` has in all of
+    its rows, None where there is no such column.
+    """
 
     path: str
     part: Any = None
     rows: int | None = None
     bytes: int | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,8 @@ class ScanReport:
 class Source(ABC):
     """An immutable, picklable source, compared by value (subclasses are frozen dataclasses).
 
-    Making one lists files and reads footers, never data.
+    Making one lists files and reads footers, never data. A source of many files says `__hash__ = Source.hash_once`:
+    a plan asks for its hash each time a node of it is made.
     """
 
     @property
@@ -96,9 +104,45 @@ class Source(ABC):
         """What it does with a movable predicate on its columns."""
         return Support.NONE
 
+    @property
+    def partition_column(self) -> str | None:
+        """The column of which all rows with one `Split.key` have one value, and no others have it; None: no column."""
+        return None
+
     def splits(self, request: Request) -> Iterator[Split]:
-        """The units of parallel work left after pruning."""
-        raise NotImplementedError
+        """The units of parallel work left after pruning, made one by one.
+
+        Their rows, in their order, are the rows that the source gives for the request, in their order. A limit may
+        leave some out, but need not.
+        """
+        report = self.report(request)
+        yield Split(self.describe(), None, report.rows, report.bytes)
+
+    def key_bytes(self) -> dict[str, int] | None:
+        """The bytes of the files of each value of the partition column, in row order, whatever is asked of them."""
+        return None
+
+    def part(self, splits: tuple[Split, ...]) -> Source:
+        """The source of the rows of some of its own splits, in the order given, read with the request they are for.
+
+        It has the schema of the whole, is small when pickled, and gives the same rows in any process that reaches the
+        files. Files that are not in it are not opened. It stops at a limit by its own rows alone.
+
+        >>> import os, tempfile
+        >>> from robodf.io.text import text_lines
+        >>> names = [os.path.join(tempfile.mkdtemp(), "a.txt") for _ in range(2)]
+        >>> for number, name in enumerate(names):
+        ...     with open(name, "w") as file:
+        ...         _ = file.write(f"line of {number}")
+        >>> whole = text_lines(names, "utf-8", None)
+        >>> request = Request(("text",))
+        >>> first, second = whole.splits(request)
+        >>> whole.part((second,)).scan(request).collect().rows()
+        [('line of 1',)]
+        """
+        if len(splits) != 1 or splits[0].part is not None:
+            raise QueryError(f"{self.describe()} is read as a whole: its one split makes the one part")
+        return self
 
     def count(self, predicates: tuple[Expr, ...]) -> int | None:
         """The exact number of rows by metadata alone, or None."""
@@ -130,12 +174,29 @@ class Source(ABC):
         """What was skipped while reading: dicts with file, topic, offset, time and error."""
         return []
 
+    def note(self, problem: dict) -> None:
+        """Take over a problem that a part of it met in another process."""
+        raise QueryError(f"{self.describe()} keeps no problems, but a part of it has {problem}")
+
     def describe(self) -> str:
         """The format and the files, short."""
         return self.name
 
+    def hash_once(self) -> int:
+        """The hash of its fields, computed once."""
+        found = self.__dict__.get("_hash")
+        if found is None:
+            found = self.__dict__["_hash"] = hash(tuple(getattr(self, f.name) for f in fields(self) if f.compare))  # type: ignore[arg-type]
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what was derived from them is derived again (and texts hash differently elsewhere)."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+
 
 def file_names(paths: tuple[str, ...]) -> str:
     """The files of a source in one line of `explain()`: the first one's name and how many more."""
+    if not paths:
+        return "(no files)"
     first = paths[0].replace("\\", "/").rsplit("/", 1)[-1]
     return first + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")

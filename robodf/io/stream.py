@@ -40,7 +40,7 @@ def from_batches(batches: Batches, schema: dict[str, pl.DataType], name: str) ->
                 yield batch
                 if left == 0:
                     return
-        except Exception as error:
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # not what closes this generator
             raise keep_failure(error) from error
         finally:
             close = getattr(source, "close", None)

@@ -2,85 +2,233 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby, repeat
 from typing import Any
 
 import polars as pl
 
 from robodf.compat import supported
 from robodf.errors import FileFormatError, OptionError, SchemaError, hint
-from robodf.io.files import fingerprint
+from robodf.io.files import fingerprint, is_remote
+from robodf.io.parquet_footer import Rows, row_groups, runs
 from robodf.io.source import Request, ScanReport, Source, Split, Support, file_names
 from robodf.plan.expr import Expr
+from robodf.plan.node import Pairs
 
 _SCANS = {"parquet": pl.scan_parquet, "csv": pl.scan_csv, "ndjson": pl.scan_ndjson, "ipc": pl.scan_ipc}
+
+LARGE = 128 << 20
+"""A Parquet file of more bytes is split by its row groups; the footers of others are not read for that."""
+
+RUN = 64 << 20
+"""Wanted bytes, still encoded, of the row groups in one split of a large file."""
+
+_EACH_FILE = frozenset(
+    "hive_partitioning hive_schema try_parse_hive_dates include_file_paths glob low_memory cache rechunk memory_map "
+    "retries file_cache_ttl credential_provider schema schema_overrides parallel use_statistics missing_columns "
+    "allow_missing_columns extra_columns cast_options infer_schema infer_schema_length has_header separator quote_char "
+    "comment_prefix null_values missing_utf8_is_empty_string ignore_errors try_parse_dates eol_char encoding "
+    "decimal_comma truncate_ragged_lines batch_size n_threads".split()
+)
+"""Options that say the same of one file as of many. Any other, such as n_rows or row_index_name, counts rows over all
+files, or may, so that a source with it is read as a whole: a name that is missing here costs speed alone."""
 
 
 @dataclass(frozen=True)
 class TableFiles(Source):
-    """Files of one format, in order, all with the columns of the first."""
+    """Files of one format, in order, all with the columns of the first.
+
+    Of a part, `columns` are those of the whole, and `rows` are the rows of each file that are in it (None: all).
+    """
 
     format: str
     paths: tuple[str, ...]
     options: tuple[tuple[str, Any], ...] = ()
     storage: tuple[tuple[str, Any], ...] = ()
     state: tuple = ()  # size and time of change of each file: a rewritten file is another source
+    columns: tuple[tuple[str, pl.DataType], ...] | None = None
+    rows: tuple[Rows | None, ...] = ()
+
+    __hash__ = Source.hash_once
 
     @property
     def name(self) -> str:
         return self.format
 
-    def _scan(self) -> pl.LazyFrame:
-        options: dict[str, Any] = dict(self.options)
-        if self.storage:
-            options["storage_options"] = dict(self.storage)
-        paths = (
-            [p for p, (size, _) in zip(self.paths, self.state) if size]
-            if self.format == "ndjson" and self.state
-            else []
-        )
-        return _SCANS[self.format](paths or list(self.paths), **supported(_SCANS[self.format], options))
-
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
+        return dict(self._read_schema() if self.columns is None else self.columns)
+
+    def _read_schema(self) -> pl.Schema:
+        # CSV files are looked at all, for types that hold the values of each; of the others the first one tells.
+        paths = self.paths if self.format == "csv" or self._hive else self._filled(self.paths, self.state)[:1]
         try:
-            return dict(self._scan().collect_schema())
+            return self._scan(paths).collect_schema()
         except pl.exceptions.SchemaError as error:
             raise SchemaError(f"{self.describe()}: the files do not have the same columns: {error}") from error
         except (pl.exceptions.PolarsError, OSError) as error:
             raise FileFormatError(f"{self.describe()}: {str(error).splitlines()[0]}") from error
 
-    def __getstate__(self):
-        return {k: v for k, v in self.__dict__.items() if k != "schema"}
+    # -- what can be skipped ----------------------------------------------------------------------------------
 
     def support(self, predicate: Expr) -> Support:
         # Polars' reader applies it row by row, and skips what the statistics of the file exclude.
         return Support.EXACT if predicate.movable else Support.NONE
 
+    def count(self, predicates: tuple[Expr, ...]) -> int | None:
+        if predicates or self.format not in ("parquet", "ipc"):
+            return None
+        if self.rows and None not in self.rows:
+            return sum(rows[1] for rows in self.rows if rows is not None)
+        return int(self._all().select(pl.len()).collect().item())
+
+    def report(self, request: Request) -> ScanReport:
+        if self.format == "parquet" and not self.storage and not any(map(is_remote, self.paths)):
+            return self._parquet_report(request)
+        total = sum(size or 0 for size, _ in self.state) if self.state else None
+        return ScanReport(bytes=total, total_bytes=total, files=len(self.paths))
+
+    def _parquet_report(self, request: Request) -> ScanReport:
+        """Row groups and column chunks that the predicates and columns leave, from the footers."""
+        kept = groups = read = total = rows = total_rows = 0
+        for k, path in enumerate(self.paths):
+            for group in row_groups(path, None, request, self._in_file, self.rows[k] if self.rows else None):
+                groups, total, total_rows = groups + 1, total + group.total_bytes, total_rows + group.rows
+                if not group.excluded:
+                    kept, read, rows = kept + 1, read + group.bytes, rows + group.rows
+        return ScanReport(read, total, rows, total_rows, kept, groups, "row group", len(self.paths))
+
+    @property
+    def _in_file(self) -> dict[str, pl.DataType]:
+        """The columns that the files hold; those of the path hide theirs."""
+        hidden = {*self._hive, dict(self.options).get("include_file_paths")}
+        return {name: dtype for name, dtype in self.schema.items() if name not in hidden}
+
+    # -- parts ------------------------------------------------------------------------------------------------
+
+    def splits(self, request: Request) -> Iterator[Split]:
+        if not self._splittable:
+            yield Split(self.describe(), bytes=sum(size or 0 for size, _ in self.state) if self.state else None)
+            return
+        nothing: tuple[None, None] = (None, None)
+        states, wanted = self.state or repeat(nothing), self.rows or repeat(None)
+        for k, (path, (size, _), rows) in enumerate(zip(self.paths, states, wanted)):
+            if self.format == "ndjson" and size == 0:
+                continue
+            if self.format == "parquet" and (rows is not None or (size or 0) > LARGE):
+                yield from self._row_group_splits(k, request, rows)
+            else:
+                yield Split(path, (k, None), bytes=size)
+
+    def _row_group_splits(self, k: int, request: Request, within: Rows | None) -> Iterator[Split]:
+        groups = row_groups(self.paths[k], dict(self.storage), request, self._in_file, within)
+        for rows, size in runs(groups, RUN):
+            yield Split(self.paths[k], (k, rows), rows[1], size)
+
+    def part(self, splits: tuple[Split, ...]) -> Source:
+        if not self._splittable:
+            return super().part(splits)
+        pieces: list[tuple[int, Rows | None]] = []
+        for split in splits:
+            k, rows = split.part
+            if pieces and rows is not None and pieces[-1][0] == k:
+                before = pieces[-1][1]
+                if before is not None and before[0] + before[1] == rows[0]:  # the run of row groups goes on
+                    pieces[-1] = k, (before[0], before[1] + rows[1])
+                    continue
+            pieces.append((k, rows))
+        ranges = tuple(rows for _, rows in pieces)
+        return TableFiles(
+            self.format,
+            tuple(self.paths[k] for k, _ in pieces),
+            self.options,
+            self.storage,
+            tuple(self.state[k] for k, _ in pieces) if self.state else (),
+            tuple(self.schema.items()),
+            ranges if any(ranges) else (),
+        )
+
+    @property
+    def _splittable(self) -> bool:
+        return all(name in _EACH_FILE for name, _ in self.options)
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
     def scan(self, request: Request) -> pl.LazyFrame:
-        query = self._scan()
+        query = self._all()
         for predicate in request.predicates:
             query = query.filter(predicate.polars)
         if request.limit is not None:
             query = query.head(request.limit)
         return query.select(request.columns) if request.columns != tuple(self.schema) else query
 
-    def splits(self, request: Request) -> Iterator[Split]:
-        for path, (size, _) in zip(self.paths, self.state or ((None, None),) * len(self.paths)):
-            yield Split(path, bytes=size)
+    def _all(self) -> pl.LazyFrame:
+        """All rows of all files."""
+        if self.columns is None:
+            return self._scan(self._filled(self.paths, self.state))
+        pieces = []
+        of_files = zip(self.paths, self.state or repeat(None), self.rows or repeat(None))
+        for whole, files in groupby(of_files, lambda file: file[2] is None):
+            if whole:
+                paths, states, _ = zip(*files)
+                pieces.append(self._as_whole(self._scan(self._filled(paths, states))))
+                continue
+            for path, state, rows in files:
+                assert rows is not None
+                if state is not None and fingerprint(path, dict(self.storage)) != state:
+                    raise FileFormatError(f"{path}: was changed since the query was planned; make the frame anew")
+                pieces.append(self._as_whole(self._scan((path,))).slice(*rows))
+        if not pieces:
+            return pl.LazyFrame(schema=self.schema)
+        return pieces[0] if len(pieces) == 1 else pl.concat(pieces, rechunk=False)
 
-    def count(self, predicates: tuple[Expr, ...]) -> int | None:
-        if predicates or self.format not in ("parquet", "ipc"):
-            return None
-        return int(self._scan().select(pl.len()).collect().item())
+    def _scan(self, paths: tuple[str, ...]) -> pl.LazyFrame:
+        scan = _SCANS[self.format]
+        options: dict[str, Any] = {k: dict(v) if isinstance(v, Pairs) else v for k, v in self.options}
+        if self.storage:
+            options["storage_options"] = dict(self.storage)
+        if self.columns is not None:
+            options.update(self._types)
+        return scan(list(paths), **supported(scan, options))
 
-    def report(self, request: Request) -> ScanReport:
-        if self.format == "parquet" and not self.storage and not any("://" in p for p in self.paths):
-            return _parquet_report(self.paths, request)
-        total = sum(size or 0 for size, _ in self.state) if self.state else None
-        return ScanReport(bytes=total, total_bytes=total, files=len(self.paths))
+    def _filled(self, paths: tuple[str, ...], state: tuple) -> tuple[str, ...]:
+        """Polars takes an empty NDJSON file for a damaged one, unless its name comes after that of another."""
+        if self.format != "ndjson" or not any(state):
+            return paths
+        return tuple(path for path, (size, _) in zip(paths, state) if size) or paths
+
+    @property
+    def _types(self) -> dict[str, Any]:
+        """Options that make Polars read a part with the types of the whole, as it does where it reads the whole."""
+        hive = {name: self.schema[name] for name in self._hive if name in self.schema}
+        found: dict[str, Any] = {"hive_schema": hive} if hive else {}
+        of_path = dict(self.options).get("include_file_paths")
+        types = {name: dtype for name, dtype in self.schema.items() if name != of_path}
+        if self.format == "csv":
+            found["schema_overrides"] = types
+        elif self.format != "ipc":
+            found["schema"] = types
+        return found
+
+    def _as_whole(self, query: pl.LazyFrame) -> pl.LazyFrame:
+        """Polars takes no types for IPC files: those of the first file of a part must be those of the whole."""
+        if self.format != "ipc":
+            return query
+        found = dict(query.collect_schema())
+        if found != self.schema:
+            raise SchemaError(f"{self.describe()}: has the columns {found}, where the first file has {self.schema}")
+        return query.select(list(self.schema))
+
+    @cached_property
+    def _hive(self) -> tuple[str, ...]:
+        """The columns that come from `name=value` folders."""
+        if not dict(self.options).get("hive_partitioning") or not self.paths:
+            return ()
+        folders = self.paths[0].replace("\\", "/").split("/")[:-1]
+        return tuple(dict.fromkeys(folder.split("=", 1)[0] for folder in folders if "=" in folder))
 
     def describe(self) -> str:
         return f"{self.format} {file_names(self.paths)}"
@@ -100,43 +248,7 @@ def table_files(format: str, paths: list[str], options: dict[str, Any], storage:
 
 
 def _hashable(value: Any) -> Any:
-    """Options as they are, with lists as tuples (Polars takes both)."""
+    """Options as they are, with lists as tuples (Polars takes both) and dicts, such as types, as pairs."""
+    if isinstance(value, Mapping):
+        return Pairs(value.items())
     return tuple(value) if isinstance(value, list) else value
-
-
-def _parquet_report(paths: tuple[str, ...], request: Request) -> ScanReport:
-    """Row groups and column chunks that the predicates and columns leave, from the footers."""
-    import pyarrow.parquet as pq
-
-    kept = groups = read = total = rows = total_rows = 0
-    wanted = set(request.columns).union(*(p.columns for p in request.predicates))
-    for path in paths:
-        footer = pq.ParquetFile(path).metadata
-        for g in range(footer.num_row_groups):
-            group = footer.row_group(g)
-            columns = [group.column(c) for c in range(group.num_columns)]
-            size = sum(c.total_compressed_size for c in columns)
-            groups, total, total_rows = groups + 1, total + size, total_rows + group.num_rows
-            if any(_excludes(columns, p) for p in request.predicates):
-                continue
-            kept, rows = kept + 1, rows + group.num_rows
-            read += sum(c.total_compressed_size for c in columns if c.path_in_schema.split(".")[0] in wanted)
-    return ScanReport(read, total, rows, total_rows, kept, groups, "row group", len(paths))
-
-
-def _excludes(columns: list, predicate: Expr) -> bool:
-    """True where the statistics of a row group say that no row satisfies `column <op> constant`."""
-    from robodf.plan.comparison import as_comparison
-
-    found = as_comparison(predicate)
-    if found is None:
-        return False
-    name, op, value = found
-    for column in columns:
-        stats = column.statistics if column.path_in_schema == name else None
-        if stats is None or not stats.has_min_max or type(stats.min) is not type(value):
-            continue
-        low, high = stats.min, stats.max
-        return {"<": low >= value, "<=": low > value, ">": high <= value, ">=": high < value,
-                "==": value < low or value > high}.get(op, False)  # fmt: skip
-    return False

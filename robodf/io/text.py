@@ -26,6 +26,8 @@ class TextLines(Source):
     storage: tuple[tuple[str, object], ...] = ()
     state: tuple = ()
 
+    __hash__ = Source.hash_once
+
     @property
     def name(self) -> str:
         return "text"
@@ -39,9 +41,17 @@ class TextLines(Source):
         query = query.head(request.limit) if request.limit is not None else query
         return query.select(request.columns)
 
+    @property
+    def partition_column(self) -> str:
+        return "path"
+
     def splits(self, request: Request) -> Iterator[Split]:
-        for path, (size, _) in zip(self.paths, self.state):
-            yield Split(path, bytes=size)
+        for k, (path, (size, _)) in enumerate(zip(self.paths, self.state)):
+            yield Split(path, k, bytes=size, key=path)
+
+    def part(self, splits: tuple[Split, ...]) -> TextLines:
+        paths, state = tuple(self.paths[s.part] for s in splits), tuple(self.state[s.part] for s in splits)
+        return TextLines(paths, self.encoding, self.storage, state)
 
     def report(self, request: Request) -> ScanReport:
         total = sum(size for size, _ in self.state)

@@ -7,6 +7,7 @@ import re
 
 import polars as pl
 
+from robodf.config import settings
 from robodf.optimizer import Applied, optimize
 from robodf.plan.base import Plan, lower_all, tree
 from robodf.plan.node import walk
@@ -41,17 +42,20 @@ class Explanation:
         return hash(self._text)
 
 
-def explain(plan: Plan, stage: str, format: str = "text") -> Explanation:
+def explain(plan: Plan, stage: str, format: str = "text", engine: str | None = None) -> Explanation:
     """The stage of the plan, or with `all` the logical, optimized and physical ones below each other."""
     trace: list[Applied] = []
     optimized = optimize(plan, trace=trace)
+    if stage == "physical":
+        text, runs = physical(optimized, engine)
+        return Explanation(mermaid(runs) if format == "mermaid" else text, runs)
     if format == "mermaid":
         return Explanation(mermaid(plan if stage == "logical" else optimized), optimized)
     stages = {
         "logical": lambda: tree(plan),
         "optimized": lambda: tree(optimized),
         "rules": lambda: "\n".join(map(str, trace)) or "no rule changed the plan",
-        "physical": lambda: physical(optimized),
+        "physical": lambda: physical(optimized, engine)[0],
     }
     if stage != "all":
         return Explanation(stages[stage](), optimized)
@@ -59,8 +63,22 @@ def explain(plan: Plan, stage: str, format: str = "text") -> Explanation:
     return Explanation("\n\n".join(shown), optimized)
 
 
-def physical(plan: Plan) -> str:
-    """Where each piece runs, what each scan will read, what must be held in memory."""
+def physical(plan: Plan, engine: str | None = None) -> tuple[str, Plan]:
+    """What will run of an optimized plan, as text and as a plan: on a cluster the one that is cut."""
+    from robodf.physical.engine import NO_CLUSTER, chosen
+
+    name, why = chosen(plan, engine)
+    if name == "ray":
+        from robodf.physical.fragments import cut_for, describe
+
+        done, made_for = cut_for(plan)
+        return f"engine ray: {why}\n{describe(done, made_for)}", done.plan
+    weighed = (engine or settings().engine) == "auto" and why != NO_CLUSTER
+    return (f"engine local: {why}\n" if weighed else "") + one_query(plan), plan
+
+
+def one_query(plan: Plan) -> str:
+    """Of the local engine: what each scan will read, what must be held in memory."""
     held: list[str] = []
 
     def note(n: Plan) -> str:
@@ -72,10 +90,10 @@ def physical(plan: Plan) -> str:
             return f"| reads {said}" if said else ""
         return ""
 
-    queries = [plan, *(i for n in walk(plan) if isinstance(n, Plan) and n.cuts for i in n.inputs())]
+    queries = _queries(plan)
     count = "a Polars query" if len(queries) == 1 else f"{len(queries)} Polars queries, one feeding the next,"
     lines = [f"one fragment, engine local: {count} on the streaming engine", tree(plan, note)]
-    held += [f"{step}: Polars runs it in memory" for query in queries for step in not_streamed(lower_all(query))]
+    held += [f"{step}: Polars runs it in memory" for step in not_streamed_of(plan)]
     if held:
         lines += ["held in memory:", *(f"  {line}" for line in dict.fromkeys(held))]
     else:
@@ -83,7 +101,17 @@ def physical(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def _queries(plan: Plan) -> list[Plan]:
+    """What runs as a Polars query of its own: the whole, and what users' functions and robodf's kernels are handed."""
+    return [plan, *(i for n in walk(plan) if isinstance(n, Plan) and n.cuts for i in n.inputs())]
+
+
 _LABEL = re.compile(r'label="((?:[^"\\]|\\.)*)"')
+
+
+def not_streamed_of(plan: Plan) -> list[str]:
+    """The steps of all queries of a plan that Polars' streaming engine hands to its in-memory engine."""
+    return [step for query in _queries(plan) for step in not_streamed(lower_all(query))]
 
 
 def not_streamed(query: pl.LazyFrame) -> list[str]:

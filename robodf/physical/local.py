@@ -8,16 +8,14 @@ from contextlib import contextmanager
 import polars as pl
 
 from robodf.compat import original_failure, run, run_in_batches
-from robodf.config import check_engine, settings
 from robodf.errors import QueryError
 from robodf.optimizer import optimize
 from robodf.physical.progress import progress
 from robodf.plan.base import Plan, lower_all, parents_first
 
 
-def prepare(plan: Plan, engine: str | None = None) -> pl.LazyFrame:
+def prepare(plan: Plan) -> pl.LazyFrame:
     """The optimized plan as a Polars query."""
-    check_engine(engine or settings().engine)
     optimized = optimize(plan)
     _check_nesting(optimized)
     return lower_all(optimized)
@@ -51,16 +49,16 @@ def user_errors() -> Iterator[None]:
         raise original from None
 
 
-def collect(plan: Plan, engine: str | None = None) -> pl.DataFrame:
+def collect(plan: Plan) -> pl.DataFrame:
     """All rows of the plan."""
-    query = prepare(plan, engine)
+    query = prepare(plan)
     with user_errors(), progress("collect"):
         return run(query)
 
 
-def stream(plan: Plan, batch_size: int, engine: str | None = None) -> Iterator[pl.DataFrame]:
+def stream(plan: Plan, batch_size: int) -> Iterator[pl.DataFrame]:
     """The rows in order, in frames of `batch_size` rows and a rest."""
-    query = prepare(plan, engine)
+    query = prepare(plan)
     with user_errors():
         for batch in run_in_batches(query, batch_size):
             if batch.height:

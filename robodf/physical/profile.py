@@ -9,6 +9,8 @@ import polars as pl
 
 from robodf.compat import run
 from robodf.optimizer import optimize
+from robodf.physical import cluster
+from robodf.physical.engine import on_cluster
 from robodf.physical.local import user_errors
 from robodf.plan.base import Plan
 
@@ -19,6 +21,10 @@ class Profile:
 
     `stages` has one row an operator, inputs before the operators that use them: stage, rows, bytes (of the output in
     memory), seconds (of that operator alone, its inputs being in memory; a scan includes what was pushed into it).
+
+    Of a run on a cluster it has one row a fragment, the tasks between two exchanges: stage, tasks, rows, bytes (that
+    they gave), seconds (of all tasks together), read_bytes, retries, spilled_bytes (how much more of the object store
+    lay on disk when they were done).
     """
 
     rows: pl.DataFrame
@@ -32,8 +38,14 @@ class Profile:
         return self.stages._repr_html_()
 
 
-def profile(plan: Plan) -> Profile:
-    """Run the optimized plan bottom up, each operator on the rows that the ones below gave."""
+def profile(plan: Plan, engine: str | None = None) -> Profile:
+    """Run the optimized plan bottom up, each operator on the rows that the ones below gave; a cut plan as it runs."""
+    if on_cluster(plan, engine):
+        query = cluster.Query(plan, cluster.on_ray())
+        query.stages.measure = True
+        frames = list(query.frames())
+        reports = pl.DataFrame([vars(report) for report in query.stages.reports])
+        return Profile(pl.concat(frames) if frames else pl.DataFrame(schema=plan.schema), reports)
     optimized = optimize(plan)
     done: dict[int, pl.DataFrame] = {}
     stages: list[dict] = []

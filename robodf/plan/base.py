@@ -9,7 +9,9 @@ import polars as pl
 
 from robodf.plan.bounds import UNKNOWN, Bounds
 from robodf.plan.expr import Expr
+from robodf.plan.failures import Journal
 from robodf.plan.node import Node, lazy
+from robodf.plan.spread import Phases, Resources, Spread
 
 Names = frozenset[str]
 Schema = dict[str, pl.DataType]
@@ -25,6 +27,7 @@ class Plan(Node):
     passes_paths = False  # True: `needs` understands paths into structs (`Expr.paths`), not only column names
     same_count = False  # True: it has exactly as many rows as its only input
     cuts = False  # True: its inputs run as Polars queries of their own, whose rows it is handed in batches
+    forgets_order = False  # True: the same rows in another order give the same answer
     keeps_rows = False  # True: row i of the output comes from row i of the input alone, none added or dropped
 
     def inputs(self) -> tuple[Plan, ...]:
@@ -103,6 +106,41 @@ class Plan(Node):
     def range_of(self, column: str) -> Bounds:
         """Between which values a column of times or integers lies, by predicates and metadata alone."""
         return UNKNOWN
+
+    def spread(self) -> tuple[Spread, ...]:
+        """The ways in which its rows may lie in several partitions, the best first; none: all must be in one place."""
+        return ()
+
+    def phases(self) -> Phases | None:
+        """The operator as a step on each partition and one on what they gave, where that moves fewer rows."""
+        return None
+
+    def passes(self, column: str) -> str | None:
+        """The name under which a column of the first input passes with its values unchanged; None where none does."""
+        return None
+
+    @property
+    def resources(self) -> Resources | None:
+        """What it asks of the workers that it runs on; None: nothing of its own."""
+        return None
+
+    @property
+    def journal(self) -> Journal | None:
+        """Where it keeps what it skips, the same for all parts of one operator; None: it skips nothing."""
+        return None
+
+    @property
+    def handed(self) -> int:
+        """How many rows it has been handed, where its journal names rows by their number."""
+        return 0
+
+    def afresh(self) -> Plan:
+        """The same with a journal of its own, where that can be: a task tells what it skipped, not what others did."""
+        return self
+
+    def estimate(self, *rows: float) -> float:
+        """About how many rows it gives, of inputs of about so many."""
+        return sum(rows)
 
     def in_memory(self) -> str | None:
         """Why Polars' streaming engine cannot bound the memory of this operator; None where it can."""

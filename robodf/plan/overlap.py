@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from robodf.compat import looked_up
 from robodf.plan.comparison import IN_UNIT
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Groups:
 
         if self.known is None:
             return np.zeros(frame.height, np.int64)
-        found = frame.select(self.by).join(self.known, on=self.by, how="left", nulls_equal=True, maintain_order="left")
+        found = looked_up(frame.select(self.by), self.known, self.by)
         return found.get_column(_CODE).cast(pl.Int64).fill_null(-1).to_numpy()
 
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import polars as pl
 
 from robodf.errors import OptionError, SchemaError
+from robodf.plan.failures import Calls, tell_start
 from robodf.plan.node import Node, node
 
 ROWS_AT_ONCE = 1 << 14
 """Rows that a row-by-row function is handed at once: only the memory that it takes depends on it."""
 
 FORMATS = ("polars", "arrow", "pandas", "numpy")
+
+
+_started: dict[Step, Callable] | None = None
+
+
+def keep_started() -> None:
+    """From now on make each class once in this process, not once a task: for workers that stay for many tasks."""
+    global _started
+    _started = {}
 
 
 @node
@@ -41,6 +51,11 @@ class Step(Node):
         return self.reads is not None and self.preserves_rows
 
     @property
+    def by_row(self) -> bool:
+        """True where its answer for a row depends on that row alone, not on the batch that the row came in."""
+        return self.preserves_rows or isinstance(self.function, RowFunction)
+
+    @property
     def made(self) -> frozenset[str]:
         return frozenset(dict(self.output))
 
@@ -48,12 +63,47 @@ class Step(Node):
         return {**schema, **dict(self.output)} if self.passes_by else dict(self.output)
 
     def start(self) -> Callable:
-        return self.function() if isinstance(self.function, type) else self.function
+        if not isinstance(self.function, type):
+            return self.function
+        if _started is not None and self in _started:
+            return _started[self]
+        try:
+            made = self.function()
+        except Exception as error:
+            tell_start(error, self.name)
+            raise
+        if _started is not None:
+            _started[self] = made
+        return made
 
-    def apply(self, function: Callable, batch: pl.DataFrame) -> pl.DataFrame:
-        """The frame after the function; SchemaError where the answer is not what was declared."""
+    def apply(self, function: Callable, batch: pl.DataFrame, calls: Calls) -> pl.DataFrame | None:
+        """The frame after the function; None where that raised and its batch is skipped.
+
+        SchemaError where the answer is not what was declared, whatever else is skipped.
+        """
+        calls.begin(batch)
         given = batch if self.reads is None else batch.select(self.reads)
-        answer = from_format(function(to_format(given, self.batch_format)), self.name)
+        if isinstance(function, RowFunction):
+            return self._checked(function.over(given, calls), batch, calls)
+        handed = to_format(given, self.batch_format)
+        try:
+            answer = function(handed)
+            if isinstance(answer, pl.LazyFrame):  # what the user asked for runs now
+                answer = answer.collect()
+        except Exception as error:
+            if not calls.skips(error):
+                raise
+            return None
+        return self._checked(answer, batch, calls)
+
+    def _checked(self, answer: Any, batch: pl.DataFrame, calls: Calls) -> pl.DataFrame:
+        try:
+            return self._as_declared(from_format(answer, self.name), batch)
+        except SchemaError as error:
+            calls.tell(error)
+            raise
+
+    def _as_declared(self, answer: pl.DataFrame, batch: pl.DataFrame) -> pl.DataFrame:
         missing = [name for name in dict(self.output) if name not in answer.columns]
         if missing:
             raise SchemaError(
@@ -105,16 +155,17 @@ def from_format(answer: Any, name: str) -> pl.DataFrame:
     """A frame out of what a batch function returned."""
     if isinstance(answer, pl.DataFrame):
         return answer
-    if isinstance(answer, pl.LazyFrame):
-        return answer.collect()
     if isinstance(answer, pl.Series):
         return answer.to_frame()
-    if isinstance(answer, Mapping):
-        return pl.DataFrame(dict(answer))
-    if hasattr(answer, "__arrow_c_stream__"):
-        return pl.DataFrame(answer)
-    if type(answer).__module__.startswith("pandas"):
-        return pl.from_pandas(answer)
+    try:
+        if isinstance(answer, Mapping):
+            return pl.DataFrame(dict(answer))
+        if hasattr(answer, "__arrow_c_stream__"):
+            return pl.DataFrame(answer)
+        if type(answer).__module__.startswith("pandas"):
+            return pl.from_pandas(answer)
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        raise SchemaError(f"{name} returned a {type(answer).__name__} that is no table: {error}") from error
     raise SchemaError(
         f"{name} returned {type(answer).__name__}; a batch function returns a polars.DataFrame, a pyarrow.Table, "
         "a pandas.DataFrame or a dict of arrays"
@@ -122,7 +173,7 @@ def from_format(answer: Any, name: str) -> pl.DataFrame:
 
 
 class RowFunction:
-    """A function of a row (a dict) as a function of a batch.
+    """A function of a row (a dict), run over the rows of a batch.
 
     `kind` says what its answer is: a row (map), a truth value (filter) or rows (flat_map).
     """
@@ -131,25 +182,66 @@ class RowFunction:
         self.function, self.kind, self.output = function, kind, output
         self.__qualname__ = getattr(function, "__qualname__", type(function).__name__)
 
-    def __call__(self, batch: pl.DataFrame) -> pl.DataFrame:
-        rows = batch.iter_rows(named=True)
+    def __call__(self, row: dict) -> list:
+        """The rows that come of one row, not yet checked."""
+        answer = self.function(row)
         if self.kind == "filter":
-            return batch.filter(pl.Series([bool(self.function(row)) for row in rows], dtype=pl.Boolean))
-        if self.kind == "flat_map":
-            made = [made for row in rows for made in self.function(row)]
-        else:
-            made = [self.function(row) for row in rows]
-        for row in made:
-            if not isinstance(row, Mapping):
-                raise SchemaError(f"{self.__qualname__} must return dicts of columns, it returned {type(row).__name__}")
-            if row.keys() != dict(self.output).keys():
-                raise SchemaError(
-                    f"{self.__qualname__} was declared to return the columns {list(dict(self.output))}, "
-                    f"it returned {list(row)}. Correct schema= or the function."
-                )
-        return pl.DataFrame(
-            {name: pl.Series(name, [row[name] for row in made], dtype=dtype) for name, dtype in self.output}
-        )
+            return [row] if answer else []
+        if self.kind == "map":
+            return [answer]
+        if not isinstance(answer, Iterable):
+            raise _NoRows(type(answer).__name__)
+        return list(answer)  # a generator runs the user's code only now
+
+    def over(self, batch: pl.DataFrame, calls: Calls) -> pl.DataFrame:
+        """The frame of its answers, without the rows for which it raised where `calls` skips them."""
+        kept: list[bool] = []
+        made: list[Mapping] = []
+        for number, row in enumerate(batch.iter_rows(named=True)):
+            try:
+                answer = self(row)
+            except _NoRows as wrong:
+                raise self._wrong(f"must return an iterable of dicts, it returned {wrong}", calls, number) from None
+            except Exception as error:
+                if not calls.skips(error, number):
+                    raise
+                answer = []
+            if self.kind == "filter":
+                kept.append(bool(answer))
+                continue
+            for new in answer:
+                self._check(new, calls, number)
+            made += answer
+        if self.kind == "filter":
+            return batch.filter(pl.Series(kept, dtype=pl.Boolean))
+        return pl.DataFrame([self._column(name, dtype, made, calls) for name, dtype in self.output])
+
+    def _check(self, row: Any, calls: Calls, number: int) -> None:
+        if not isinstance(row, Mapping):
+            raise self._wrong(f"must return dicts of columns, it returned {type(row).__name__}", calls, number)
+        if row.keys() != dict(self.output).keys():
+            raise self._wrong(
+                f"was declared to return the columns {list(dict(self.output))}, it returned {list(row)}. "
+                "Correct schema= or the function.", calls, number,
+            )  # fmt: skip
+
+    def _wrong(self, words: str, calls: Calls, number: int) -> SchemaError:
+        error = SchemaError(f"{self.__qualname__} {words}")
+        calls.tell(error, number)
+        return error
+
+    def _column(self, name: str, dtype: Any, made: list[Mapping], calls: Calls) -> pl.Series:
+        try:
+            return pl.Series(name, [row[name] for row in made], dtype=dtype)
+        except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
+            reason = str(error).splitlines()[0]
+            wrong = SchemaError(f"{self.__qualname__} was declared to return {name!r} as {dtype}: {reason}")
+            calls.tell(wrong)
+            raise wrong from error
 
     def __reduce__(self):
         return RowFunction, (self.function, self.kind, self.output)
+
+
+class _NoRows(Exception):
+    """What flat_map's function returned cannot be gone through."""

@@ -241,6 +241,11 @@ def test_kinds_of_groups(run, values: pl.Series) -> None:
     assert run(ticks)["imu.x"].to_list() == [2, 3, 1, 4]  # null, the smaller, the larger
 
 
+def test_one_group_of_nan(run) -> None:
+    imu = rd.from_dict({"k": [float("nan")] * 2, "t": [1, 4], "x": [1, 4]})
+    assert run(rd.align({"imu": imu}, 1, on="t", by=["k"], tolerance=0))["imu.x"].to_list() == [1, 4]
+
+
 def test_frames_of_nothing_but_times(run) -> None:
     assert rows(rd.align({"a": stream([1, 2]), "b": stream([2])}, "a", on="t", by=None), run) == [
         (1, 0, None), (2, 0, 0),

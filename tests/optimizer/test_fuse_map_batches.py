@@ -28,6 +28,13 @@ def test_all_rows_at_once(df, fires) -> None:
           InMemory 4 rows, 5 columns""")  # fmt: skip
 
 
+def test_the_same_resources(df, fires) -> None:
+    fires(df.map_batches(crop, 2, preserves_rows=True, num_gpus=1, concurrency=2)
+            .map_batches(embed, 2, num_gpus=1, concurrency=2), fuse_map_batches, """
+        MapBatches of 2 rows (num_gpus=1, concurrency=2): crop (on polars, preserves rows); then embed (on polars)
+          InMemory 4 rows, 5 columns""")  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "frame",
     [
@@ -36,6 +43,11 @@ def test_all_rows_at_once(df, fires) -> None:
         lambda d: d.map_batches(crop, 2, preserves_rows=True).map_batches(embed, None),
         lambda d: d.map_batches(crop, None).map_batches(embed, 2),
         lambda d: d.map_batches(crop, 2, preserves_rows=True).sort("k").map_batches(embed, 2),
+        lambda d: d.map_batches(crop, 2, preserves_rows=True, num_cpus=1).map_batches(embed, 2),
+        lambda d: d.map_batches(crop, 2, preserves_rows=True).map_batches(embed, 2, num_gpus=0.5),
+        lambda d: d.map_batches(crop, 2, preserves_rows=True, concurrency=1).map_batches(embed, 2, concurrency=2),
+        lambda d: d.map_batches(crop, 2, preserves_rows=True).map_batches(embed, 2, on_error="skip"),
+        lambda d: d.map_batches(crop, None, on_error="skip").map_batches(embed, None),
     ],
 )
 def test_stays(df, keeps, frame) -> None:

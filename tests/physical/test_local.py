@@ -16,8 +16,8 @@ from robodf.physical import progress as progress_module
 
 def test_an_engine_that_is_not_there_is_an_error():
     df = rd.from_dict({"a": [1]})
-    with pytest.raises(OptionError, match=r"engine='ray'.*This version has: auto, local"):
-        df.collect(engine="ray")
+    with pytest.raises(OptionError, match=r"engine='spark'.*This version has: auto, local"):
+        df.collect(engine="spark")
     with pytest.raises(OptionError, match="did you mean 'local'"):
         rd.config(engine="locl")
     with pytest.raises(OptionError, match="did you mean 'engine'"):

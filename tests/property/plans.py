@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
 import robodf as rd
-from robodf.io.source import Request, Source, Support
+from robodf.io.source import Request, Source, Split, Support
 from robodf.plan.base import lower_all
 from robodf.plan.comparison import as_comparison
 from robodf.plan.node import walk
@@ -73,6 +73,14 @@ class Fake(Source):
     exact: frozenset[str]
     inexact: frozenset[str]
     stops: bool
+    pieces: tuple[tuple[int, int], ...] | None = None  # (first row, rows) of a part
+
+    def splits(self, request: Request) -> Iterator[Split]:
+        for first in range(0, TABLES[self.table].height, 3):
+            yield Split(self.table, (first, 3))
+
+    def part(self, splits: tuple[Split, ...]) -> Fake:
+        return replace(self, pieces=tuple(s.part for s in splits))
 
     @property
     def name(self) -> str:
@@ -111,6 +119,8 @@ class Fake(Source):
         assert request.columns, "a frame without columns has no rows"
         assert list(request.columns) == [n for n in self.schema if n in request.columns], "not in schema order"
         frame = TABLES[self.table].with_row_index("__row")
+        if self.pieces is not None:
+            frame = pl.concat([frame.clear(), *(frame.slice(*piece) for piece in self.pieces)])
         for predicate, level in zip(request.predicates, levels):
             if level is Support.EXACT:
                 frame = frame.filter(predicate.polars)

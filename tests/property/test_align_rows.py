@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from cutting import run_cut
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -349,6 +350,8 @@ def check(case: dict) -> None:
     assert plain_rows(written) == plain_rows(wanted), f"as written\n{query.explain('logical')}\n{case}"
     optimized = lower_all(optimize(query._plan)).collect(engine="streaming")
     assert plain_rows(optimized) == plain_rows(wanted), f"optimized\n{query.explain('optimized')}\n{case}"
+    in_parts = run_cut(query._plan)
+    assert plain_rows(in_parts) == plain_rows(wanted), f"in partitions\n{query.explain('optimized')}\n{case}"
     assert query.count_rows() == wanted.height
 
 

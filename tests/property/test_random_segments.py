@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 import polars as pl
+from cutting import run_cut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ def both(frame: rd.PipelineDataFrame, *numbers: str) -> list[tuple]:
     """The rows, times as integers; the plan as it was written gives the same."""
     found = frame.collect()
     assert found.equals(lower_all(frame._plan).collect(engine="streaming"))
+    assert found.equals(run_cut(frame._plan))
     assert list(found.schema.items()) == list(frame.schema.items())
     assert len(frame) == found.height
     return found.with_columns(pl.col(list(numbers)).to_physical().cast(pl.Int64)).rows()

@@ -17,6 +17,7 @@ from robodf.io.logs.files import State, counted, state_of, summaries
 from robodf.io.logs.model import ChunkIndex, Summary, check_on_error, select_chunks, times_known
 from robodf.io.logs.reading import Reading
 from robodf.io.logs.recordings import recording_names
+from robodf.io.logs.runs import Run, cost, joined, nested, runs, within
 from robodf.io.logs.selection import END_OF_TIME, Selection
 from robodf.io.logs.topic import (
     TIME,
@@ -50,7 +51,8 @@ _IN_FLIGHT = 256 << 20  # uncompressed bytes of chunks that are read ahead
 class LogSource(Source):
     """Messages of log files in file order. `start` and `end` (ns) are what the user gave; both may be None.
 
-    `formats` and `recordings` have one name for each file; `state` is its size and time of change.
+    `formats` and `recordings` have one name for each file; `state` is its size and time of change. Of a part, `runs`
+    are the chunks of each file that are in it (None: all), and `united` is the table of the topic over all files.
     """
 
     paths: tuple[str, ...]
@@ -63,6 +65,10 @@ class LogSource(Source):
     storage: tuple[tuple[str, Any], ...]
     state: tuple[State, ...]
     log: ErrorLog = field(compare=False, default_factory=ErrorLog)
+    runs: tuple[Run | None, ...] | None = None
+    united: TopicTable | None = None
+
+    __hash__ = Source.hash_once
 
     @property
     def name(self) -> str:
@@ -74,24 +80,21 @@ class LogSource(Source):
         for path, summary in zip(self.paths, found):
             for problem in summary.problems if not summary.complete else ():
                 self.log.add(path, problem)
-        return found
+        return found if self.runs is None else list(map(within, found, self.runs))
 
     @cached_property
     def table(self) -> TopicTable | None:
-        if self.topic is None:
-            return None
+        if self.topic is None or self.united is not None:
+            return self.united
         return topic_table(self.topic, self.paths, self.formats, self.summaries, self.storage)
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
         if self.table is not None:
             return self.table.columns
-        _ = self.summaries  # a damaged file is reported when the frame is made
+        if self.runs is None:
+            _ = self.summaries  # a damaged file is reported when the frame is made
         return dict(ALL)
-
-    def __getstate__(self):
-        derived = ("summaries", "table", "schema")
-        return {k: v for k, v in self.__dict__.items() if k not in derived}
 
     # -- what can be skipped ----------------------------------------------------------------------------------
 
@@ -177,13 +180,44 @@ class LogSource(Source):
             sum(len(s.chunks) for s in self.summaries), "chunk", files, notes,
         )  # fmt: skip
 
+    # -- parts ------------------------------------------------------------------------------------------------
+
+    @property
+    def partition_column(self) -> str:
+        return "recording"
+
     def splits(self, request: Request) -> Iterator[Split]:
-        for k, _, channels, chunks in self._chosen(self._selection(request.predicates)):
-            known = [
-                sum(n for c, n in chunk.counts.items() if c in channels) for chunk in chunks if chunk.counts is not None
-            ]
-            rows = sum(known) if len(known) == len(chunks) else None
-            yield Split(self.paths[k], None, rows, sum(c.length for c in chunks))
+        for k, summary, channels, chosen in self._chosen(self._selection(request.predicates)):
+            for run, chunks in runs(summary, chosen):
+                known = [sum(n for c, n in x.counts.items() if c in channels) for x in chunks if x.counts is not None]
+                rows = sum(known) if len(known) == len(chunks) else None
+                yield Split(self.paths[k], (k, run), rows, sum(map(cost, chunks)), self.recordings[k])
+
+    def part(self, splits: tuple[Split, ...]) -> LogSource:
+        pieces: list[tuple[int, Run | None]] = []
+        for split in splits:
+            k, run = split.part
+            both = joined(pieces[-1][1], run) if pieces and pieces[-1][0] == k else None
+            if both is not None:
+                pieces[-1] = k, both
+            else:
+                pieces.append((k, run))
+        own = self.runs or (None,) * len(self.paths)
+        files = [k for k, _ in pieces]
+        return LogSource(
+            tuple(self.paths[k] for k in files),
+            tuple(self.formats[k] for k in files),
+            tuple(self.recordings[k] for k in files),
+            self.topic,
+            self.start,
+            self.end,
+            self.on_error,
+            self.storage,
+            tuple(self.state[k] for k in files),
+            self.log,
+            tuple(nested(own[k], run) for k, run in pieces),
+            None if self.table is None else self.table.of(self.summaries[k] for k in set(files)),
+        )
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -232,6 +266,15 @@ class LogSource(Source):
                         left -= frame.height
                         if left <= 0:
                             return
+
+    def key_bytes(self) -> dict[str, int] | None:
+        found: dict[str, int] = {}
+        for recording, (size, _) in zip(self.recordings, self.state):
+            found[recording] = found.get(recording, 0) + size
+        return found
+
+    def note(self, problem: dict) -> None:
+        self.log.add(**problem)
 
     @property
     def problems(self) -> list[dict]:

@@ -62,6 +62,23 @@ class TopicTable:
     schema: dict[str, pl.DataType]  # of the message, united over the kinds
     kinds: dict[ChannelKind, dict[str, pl.DataType]]  # what each kind's decoder gives
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TopicTable) and other._key == self._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple:
+        """What makes two tables the same: the order of columns too, which dicts do not compare."""
+        kinds = tuple((kind, tuple(schema.items())) for kind, schema in self.kinds.items())
+        return self.topic, tuple(self.schema.items()), kinds
+
+    def of(self, summaries: Iterable[Summary]) -> TopicTable:
+        """The same columns, with the kinds of the channels in these files alone."""
+        there = {kind_of(s, c) for s in summaries for c in channels_of(s, [self.topic])}
+        return TopicTable(self.topic, self.schema, {k: v for k, v in self.kinds.items() if k in there})
+
     @property
     def columns(self) -> dict[str, pl.DataType]:
         """The columns of the table: META, then the message, whose names get `msg.` where they are taken."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
 from robodf import compat
-from robodf.plan.base import Names, Plan
-from robodf.plan.expr import Col, Expr, substitute
+from robodf.plan.base import Names, Plan, same_schema
+from robodf.plan.decompose import decompose, order_free
+from robodf.plan.expr import Call, Col, Expr, substitute
 from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
 from robodf.plan.nodes.unique import constant_in_groups
 from robodf.plan.resolve import Named, lowered
+from robodf.plan.spread import FIRST_SEEN, Groups, Order, Phases, Spread
 
 
 class _Grouped(Plan):
@@ -40,6 +43,16 @@ class _Grouped(Plan):
             return None
         return self.replace(input=Filter(self.input, moved))
 
+    def _by_keys(self, order: Order) -> tuple[Groups, ...]:
+        plain = all(isinstance(name, str) and e.rowwise and e.columns for name, e in self.keys)
+        return (Groups((tuple(e for _, e in self.keys),), order),) if self.keys and plain else ()
+
+    def spread(self) -> tuple[Spread, ...]:
+        return self._by_keys(None)
+
+    def passes(self, column: str) -> str | None:
+        return next((n for n, e in self.keys if isinstance(n, str) and isinstance(e, Col) and e.ref == column), None)
+
     def in_memory(self) -> str | None:
         return "it holds one row of each group"
 
@@ -61,6 +74,33 @@ class GroupBy(_Grouped):
         aggs = lowered(self.aggs)
         ordered = self.ordered or compat.ordered_groups(aggs)
         return inputs[0].group_by(lowered(self.keys), maintain_order=ordered).agg(aggs)
+
+    @property
+    def forgets_order(self) -> bool:  # type: ignore[override]
+        return not self.ordered and all(order_free(e) for _, e in self.aggs)
+
+    def spread(self) -> tuple[Spread, ...]:
+        if not self.ordered:
+            return self._by_keys(None)
+        return tuple(replace(way, order=FIRST_SEEN, first=self._with_first) for way in self._by_keys(None))
+
+    def _with_first(self, column: str) -> Plan:
+        return self.replace(aggs=(*self.aggs, (column, Call("min", (Col(column),)))), ordered=False)
+
+    def phases(self) -> Phases | None:
+        found = decompose(self.aggs, self.input.schema, in_groups=True)
+        if found is None or not self.spread():
+            return None
+        partials, finals = found
+        keys = tuple((name, Col(name)) for name, _ in self.keys if isinstance(name, str))
+        first = self.replace(aggs=partials)
+        last = GroupBy(first, keys, finals, self.ordered)
+        if not same_schema(last.schema, self.schema):  # such as a sum of a sum that is wider
+            return None
+        return Phases(lambda part: first.replace(input=part), lambda all_: last.replace(input=all_))
+
+    def estimate(self, *rows: float) -> float:
+        return rows[0] / 10
 
     def label(self) -> str:
         return f"GroupBy {self._text()}{' in order' if self.ordered else ''}"
@@ -127,6 +167,24 @@ class Aggregate(Plan):
 
     def needs(self, out: Names) -> tuple[Names, ...]:
         return (frozenset().union(*(e.columns for _, e in self.aggs)),)
+
+    @property
+    def forgets_order(self) -> bool:  # type: ignore[override]
+        return all(order_free(e) for _, e in self.aggs)
+
+    def phases(self) -> Phases | None:
+        found = decompose(self.aggs, self.input.schema, in_groups=False)
+        if found is None:
+            return None
+        partials, finals = found
+        first = Aggregate(self.input, partials)
+        last = Aggregate(first, finals)
+        if not partials or not same_schema(last.schema, self.schema):
+            return None
+        return Phases(lambda part: first.replace(input=part), lambda all_: last.replace(input=all_))
+
+    def estimate(self, *rows: float) -> float:
+        return 1
 
     @lazy
     def _names(self) -> str:

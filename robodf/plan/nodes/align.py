@@ -14,10 +14,11 @@ from robodf.io.stream import from_batches
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.bounds import UNKNOWN, Bounds, both, narrowed
 from robodf.plan.durations import moment
-from robodf.plan.expr import SEPARATOR, Expr, Lit, base_names
+from robodf.plan.expr import SEPARATOR, Col, Expr, Lit, base_names
 from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter, with_filters
 from robodf.plan.nodes.unique import constant_in_groups
+from robodf.plan.spread import AS_INPUT, Beside, Groups, Spread
 
 
 @node
@@ -135,6 +136,20 @@ class Align(Plan):
 
     def count(self) -> int | None:
         return None if self.clock is None else self.clock.count()
+
+    def spread(self) -> tuple[Spread, ...]:
+        beside: tuple[Spread, ...] = () if self.clock is None else (Beside(0),)
+        if not self.by:
+            return beside
+        keys: tuple[Expr, ...] = tuple(map(Col, self.by))
+        order = (*self.by, self.on) if self.clock is None else AS_INPUT
+        return (Groups(tuple(keys for _ in self.inputs()), order), *beside)
+
+    def passes(self, column: str) -> str | None:
+        return column if column in self.by or (self.clock is not None and column in self.clock.schema) else None
+
+    def estimate(self, *rows: float) -> float:
+        return rows[0] if self.clock is not None else max(rows)
 
     def range_of(self, column: str) -> Bounds:
         if self.clock is not None:

@@ -11,6 +11,7 @@ from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
 from robodf.plan.nodes.project import Select
 from robodf.plan.nodes.rows import Slice
+from robodf.plan.spread import Appended, Spread
 
 
 @node
@@ -65,6 +66,9 @@ class Concat(Plan):
                 return None
             total += rows
         return total
+
+    def spread(self) -> tuple[Spread, ...]:
+        return (Appended(),)
 
     def range_of(self, column: str) -> Bounds:
         having = [p for p in self.parts if column in p.schema]  # the rows of the others are null there

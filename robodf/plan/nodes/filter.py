@@ -11,6 +11,7 @@ from robodf.plan.bounds import Bounds, narrowed
 from robodf.plan.durations import exact_times
 from robodf.plan.expr import Expr, conjunction, conjuncts, paths_of
 from robodf.plan.node import lazy, node
+from robodf.plan.spread import AS_INPUT, Groups, Rows, Spread, window_keys
 
 
 @node
@@ -54,6 +55,18 @@ class Filter(Plan):
         rest = [part for part in own if id(part) not in moved]
         plan = Filter(below, conjunction(rest)) if rest else below
         return plan, [part for part in predicates if id(part) in stay]
+
+    def spread(self) -> tuple[Spread, ...]:
+        if self.where.rowwise:
+            return (Rows(),)
+        keys = window_keys((self.where,))
+        return () if keys is None else (Groups((keys,), AS_INPUT),)
+
+    def passes(self, column: str) -> str | None:
+        return column
+
+    def estimate(self, *rows: float) -> float:
+        return rows[0] / 3
 
     def range_of(self, column: str) -> Bounds:
         return narrowed(self.input.range_of(column), conjuncts(self.where), column, self.schema[column])

@@ -17,6 +17,8 @@ from robodf.plan.nodes.map import batches_of
 from robodf.plan.nodes.segment import between, length_type, ticks
 from robodf.plan.nodes.unique import constant_in_groups
 from robodf.plan.overlap import Groups, Overlaps, Spans
+from robodf.plan.spread import AS_INPUT, Beside, Spread
+from robodf.plan.spread import Groups as Together
 
 BOUNDS = ("start", "end")
 _ROWS, _PAIRS = 1 << 17, 1 << 21
@@ -36,6 +38,16 @@ class _Beside(Plan):
         table = run(right)
         groups = Groups(table, self.by)
         return table, groups, Overlaps(Spans(table, BOUNDS, groups, self._time))
+
+    def spread(self) -> tuple[Spread, ...]:
+        keys: tuple[Expr, ...] = tuple(map(Col, self.by))
+        return (Together((keys, keys), AS_INPUT), Beside(0)) if keys else (Beside(0),)
+
+    def passes(self, column: str) -> str | None:
+        return column if column in self.left.schema else None
+
+    def estimate(self, *rows: float) -> float:
+        return rows[0]
 
     @property
     def _time(self) -> pl.DataType:
@@ -181,6 +193,9 @@ class SubtractIntervals(_Beside):
     def schema(self) -> Schema:
         return self.left.schema
 
+    def passes(self, column: str) -> str | None:
+        return column if column not in (*BOUNDS, "duration") else None
+
     def needs(self, out: Names) -> tuple[Names, ...]:
         return out.union(BOUNDS, self.by), frozenset((*BOUNDS, *self.by))
 
@@ -225,6 +240,12 @@ class MergeIntervals(Plan):
         if not predicate.columns or not constant_in_groups(predicate, frozenset(self.by), self.input.schema):
             return None
         return self.replace(input=Filter(self.input, predicate))
+
+    def spread(self) -> tuple[Spread, ...]:
+        return (Together((tuple(map(Col, self.by)),), (*self.by, "start")),) if self.by else ()
+
+    def passes(self, column: str) -> str | None:
+        return column if column in self.by else None
 
     def in_memory(self) -> str | None:
         return "it sorts by start"

@@ -11,6 +11,7 @@ from robodf.plan.expr import Col, Expr, substitute
 from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter, with_filters
 from robodf.plan.nodes.unique import constant_in_groups
+from robodf.plan.spread import AS_INPUT, Beside, Groups, Spread
 
 _FROM_LEFT = {"inner", "left", "semi", "anti", "cross"}  # a row of the output has all of its left row
 _FROM_RIGHT = {"inner", "right", "cross"}
@@ -135,6 +136,35 @@ class Join(Plan):
             return None
         return substitute(predicate, same)
 
+    @property
+    def forgets_order(self) -> bool:  # type: ignore[override]
+        return self._unordered
+
+    @property
+    def _unordered(self) -> bool:
+        return self.order in (None, "none")
+
+    def spread(self) -> tuple[Spread, ...]:
+        of_left = self.order in ("left", "left_right")
+        ways: list[Spread] = []
+        rowwise = all(e.rowwise for e in (*self.left_on, *self.right_on))
+        if self.how != "cross" and rowwise and (self._unordered or (of_left and self.how not in ("right", "full"))):
+            ways.append(Groups((self.left_on, self.right_on), AS_INPUT if of_left else None))
+        if self.how in _FROM_LEFT and (self._unordered or of_left):
+            ways.append(Beside(0, of_left))
+        if self.how in _FROM_RIGHT and (self._unordered or self.order in ("right", "right_left")):
+            ways.append(Beside(1, not self._unordered))
+        return tuple(ways)
+
+    def passes(self, column: str) -> str | None:
+        kept = self.how in _FROM_LEFT and self.origin.get(column) == ("left", column)
+        return column if kept else None
+
+    def estimate(self, *rows: float) -> float:
+        if self.how == "cross":
+            return rows[0] * rows[1]
+        return rows[0] if self.how in ("semi", "anti") else max(rows)
+
     def count(self) -> int | None:
         if self.how != "cross":
             return None
@@ -207,6 +237,18 @@ class JoinAsof(Plan):
 
     def count(self) -> int | None:
         return self.left.count()
+
+    def spread(self) -> tuple[Spread, ...]:
+        if not self.left_by:
+            return (Beside(0),)
+        keys = (tuple(map(Col, self.left_by)), tuple(map(Col, self.right_by)))
+        return (Groups(keys, AS_INPUT), Beside(0))
+
+    def passes(self, column: str) -> str | None:
+        return column if column in self.left.schema else None
+
+    def estimate(self, *rows: float) -> float:
+        return rows[0]
 
     def in_memory(self) -> str | None:
         return "one side of a join is held whole"

@@ -6,10 +6,12 @@ import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.bounds import UNKNOWN, Bounds
+from robodf.plan.decompose import order_free
 from robodf.plan.expr import SEPARATOR, Call, Col, Expr, Lit, base_names, paths_of
 from robodf.plan.node import lazy, node, walk
 from robodf.plan.nodes.filter import with_filters
 from robodf.plan.resolve import Named, inline, lowered, output_names
+from robodf.plan.spread import AS_INPUT, Groups, Phases, Rows, Spread, window_keys
 from robodf.plan.types import types_of
 
 _CHEAP = frozenset(
@@ -68,6 +70,22 @@ class _Projection(Plan):
     def push_limit(self, n: int) -> Plan | None:
         return limited(self, n) if self.keeps_rows else None
 
+    def spread(self) -> tuple[Spread, ...]:
+        if self.keeps_rows:
+            return (Rows(),)
+        keys = window_keys(tuple(e for _, e in self.exprs))
+        return () if keys is None else (Groups((keys,), AS_INPUT),)
+
+    def passes(self, column: str) -> str | None:
+        if not self.keeps_rows and not self.spread():
+            return None
+        if self.passes_columns:
+            return column if column not in output_names(self.exprs) else None
+        return next((name for name, e in self.definitions.items() if isinstance(e, Col) and e.ref == column), None)
+
+    def estimate(self, *rows: float) -> float:
+        return rows[0] if self.keeps_rows or self.same_count or self.spread() else 1
+
     def range_of(self, column: str) -> Bounds:
         e = self.definitions.get(column)
         if isinstance(e, Col):
@@ -125,6 +143,17 @@ class Select(_Projection):
 
     def count(self) -> int | None:
         return self.input.count() if self.keeps_rows else None
+
+    @property
+    def forgets_order(self) -> bool:  # type: ignore[override]
+        return not self.keeps_rows and not self.spread() and all(order_free(e) for _, e in self.exprs)
+
+    def phases(self) -> Phases | None:
+        if self.keeps_rows or self.spread():
+            return None
+        from robodf.plan.nodes.aggregate import Aggregate
+
+        return Aggregate(self.input, self.exprs).phases()
 
     def label(self) -> str:
         return f"Select {self._text()}"

@@ -11,6 +11,7 @@ from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.expr import Call, Col, Expr, substitute
 from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
+from robodf.plan.spread import Rows, Spread
 
 
 @node
@@ -37,6 +38,15 @@ class Explode(Plan):
         if not predicate.columns or predicate.columns & set(self.columns):
             return None
         return self.replace(input=Filter(self.input, predicate))
+
+    def spread(self) -> tuple[Spread, ...]:
+        return (Rows(),)
+
+    def passes(self, column: str) -> str | None:
+        return column if column not in self.columns else None
+
+    def estimate(self, *rows: float) -> float:
+        return rows[0] * 8
 
     def label(self) -> str:
         return f"Explode {', '.join(self.columns)}"
@@ -83,6 +93,12 @@ class Unnest(Plan):
 
     def count(self) -> int | None:
         return self.input.count()
+
+    def spread(self) -> tuple[Spread, ...]:
+        return (Rows(),)
+
+    def passes(self, column: str) -> str | None:
+        return column if column not in self.columns else None
 
     def label(self) -> str:
         return f"Unnest {', '.join(self.columns)}"
@@ -150,6 +166,15 @@ class Unpivot(Plan):
     def count(self) -> int | None:
         rows = self.input.count()
         return None if rows is None else rows * len(self.on)
+
+    def spread(self) -> tuple[Spread, ...]:
+        return (Rows(),)
+
+    def passes(self, column: str) -> str | None:
+        return column if column in self.index else None
+
+    def estimate(self, *rows: float) -> float:
+        return rows[0] * len(self.on)
 
     def label(self) -> str:
         return f"Unpivot [{', '.join(self.on)}] index=[{', '.join(self.index)}]"

@@ -6,7 +6,9 @@ import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.bounds import UNKNOWN, Bounds
+from robodf.plan.expr import Call, Col
 from robodf.plan.node import lazy, node
+from robodf.plan.spread import Phases, Placed, Spread
 
 
 @node
@@ -35,6 +37,28 @@ class Slice(Plan):
             return None
         return self.replace(length=n)
 
+    def spread(self) -> tuple[Spread, ...]:
+        return (Placed(self._at),) if self.length is None and self.offset >= 0 else ()
+
+    def _at(self, first: int, total: int) -> Plan:
+        return self.replace(offset=max(self.offset - first, 0))
+
+    def phases(self) -> Phases | None:
+        if self.offset < 0:  # which rows those are, the last ones tell
+            return Phases(lambda part: Slice(part, self.offset, None), lambda all_: self.replace(input=all_))
+        if self.length is None:
+            return None
+        return Phases(
+            lambda part: Slice(part, 0, self.offset + self.length),  # type: ignore[operator]
+            lambda all_: self.replace(input=all_),
+        )
+
+    def passes(self, column: str) -> str | None:
+        return column
+
+    def estimate(self, *rows: float) -> float:
+        return rows[0] if self.length is None else min(rows[0], self.length)
+
     def count(self) -> int | None:
         total = self.input.count()
         if total is None:
@@ -60,16 +84,20 @@ class Slice(Plan):
 
 @node
 class Sample(Plan):
-    """A random part of the rows, in their order; the same seed and rows give the same part."""
+    """A random part of the rows, in their order; the same seed and rows give the same part.
+
+    `first` is the position of the first row in the whole, where this is a partition of it.
+    """
 
     input: Plan
     n: int | None
     fraction: float | None
     seed: int
+    first: int = 0
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         # The draw is a function of the row's position, not of when or where it was seen.
-        drawn = numbered(inputs[0], _POSITION, 0).with_columns(
+        drawn = numbered(inputs[0], _POSITION, self.first).with_columns(
             _draw(self.seed).alias(_DRAW),
         )
         if self.fraction is not None:
@@ -84,6 +112,15 @@ class Sample(Plan):
 
     def needs(self, out: Names) -> tuple[Names, ...]:
         return (out,)
+
+    def spread(self) -> tuple[Spread, ...]:
+        return () if self.fraction is None else (Placed(lambda first, total: self.replace(first=self.first + first)),)
+
+    def passes(self, column: str) -> str | None:
+        return column
+
+    def estimate(self, *rows: float) -> float:
+        return rows[0] * self.fraction if self.fraction is not None else min(rows[0], self.n or 0)
 
     def range_of(self, column: str) -> Bounds:
         return self.input.range_of(column)
@@ -133,6 +170,12 @@ class RowIndex(Plan):
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return numbered(inputs[0], self.name, self.offset)
 
+    def spread(self) -> tuple[Spread, ...]:
+        return (Placed(lambda first, total: self.replace(offset=self.offset + first)),)
+
+    def passes(self, column: str) -> str | None:
+        return column
+
     def needs(self, out: Names) -> tuple[Names, ...]:
         return (out - {self.name},)
 
@@ -157,6 +200,8 @@ class Count(Plan):
 
     input: Plan
 
+    forgets_order = True
+
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return inputs[0].select(pl.len())
 
@@ -166,6 +211,14 @@ class Count(Plan):
 
     def needs(self, out: Names) -> tuple[Names, ...]:
         return (frozenset(),)
+
+    def phases(self) -> Phases | None:
+        from robodf.plan.nodes.aggregate import Aggregate
+
+        return Phases(Count, lambda all_: Aggregate(all_, (("len", Call("sum", (Col("len"),))),)))
+
+    def estimate(self, *rows: float) -> float:
+        return 1
 
     def count(self) -> int | None:
         return 1
@@ -182,6 +235,9 @@ class Known(Plan):
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return pl.LazyFrame({"len": [self.rows]}, schema={"len": pl.get_index_type()})
+
+    def estimate(self, *rows: float) -> float:
+        return 1
 
     def label(self) -> str:
         return f"Known count {self.rows:,} (from the metadata of {self.of})"

@@ -94,6 +94,10 @@ class Scan(Plan):
         known = self.source.bounds(column, self.predicates) or UNKNOWN
         return narrowed(known, exact, column, self.schema[column])
 
+    @property
+    def journal(self) -> Source:
+        return self.source
+
     def label(self) -> str:
         parts = [f"Scan {self.source.describe()}"]
         if self.columns is not None:

@@ -6,10 +6,11 @@ import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.bounds import UNKNOWN, Bounds
-from robodf.plan.expr import Expr
+from robodf.plan.expr import Col, Expr
 from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
 from robodf.plan.nodes.unique import constant_in_groups
+from robodf.plan.spread import AS_INPUT, Groups, Order, Spread, window_keys
 
 _INSIDE, _START, _RUN, _LONG, _POSITION = (f"__robodf_{name}" for name in "inside start run long position".split())
 
@@ -52,6 +53,15 @@ class _Segmented(Plan):
         if self.when is not None and not self.when.rowwise:  # it reads the rows of other groups as well
             return None
         return self.replace(input=Filter(self.input, predicate))
+
+    def _in_groups(self, order: Order) -> tuple[Spread, ...]:
+        whole = self.when is not None and not self.when.rowwise and window_keys((self.when,)) is None
+        if not self.by or whole:
+            return ()
+        keys: tuple[Expr, ...] = tuple(map(Col, self.by))
+        if self.when is not None and not self.when.rowwise:
+            keys = tuple(k for k in keys if any(k is other for other in window_keys((self.when,)) or ()))
+        return (Groups((keys,), order),) if keys else ()
 
     def in_memory(self) -> str | None:
         return "it sorts by time"
@@ -101,6 +111,15 @@ class Segments(_Segmented):
     def needs(self, out: Names) -> tuple[Names, ...]:
         return (self._used(),)
 
+    def spread(self) -> tuple[Spread, ...]:
+        return self._in_groups((*self.by, "start"))
+
+    def passes(self, column: str) -> str | None:
+        return column if column in self.by else None
+
+    def estimate(self, *rows: float) -> float:
+        return rows[0] / 1000
+
 
 @node
 class WithSegment(_Segmented):
@@ -138,6 +157,12 @@ class WithSegment(_Segmented):
 
     def needs(self, out: Names) -> tuple[Names, ...]:
         return ((out - {self.name}) | self._used(),)
+
+    def spread(self) -> tuple[Spread, ...]:
+        return self._in_groups(AS_INPUT)
+
+    def passes(self, column: str) -> str | None:
+        return column if column != self.name else None
 
     def prune(self, out: Names) -> Plan:
         return self if self.name in out else self.input

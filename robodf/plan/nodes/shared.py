@@ -33,6 +33,9 @@ class Shared(Plan):
     def count(self) -> int | None:
         return self.input.count()
 
+    def passes(self, column: str) -> str | None:
+        return column
+
     def in_memory(self) -> str | None:
         return "it is kept for all who use it"
 

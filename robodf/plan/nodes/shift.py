@@ -12,6 +12,7 @@ from robodf.plan.durations import moment, units_of
 from robodf.plan.expr import Call, Col, Expr, Lit
 from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
+from robodf.plan.spread import Rows, Spread
 
 _LOWER, _UPPER = ("__ge__", "__gt__", "__eq__"), ("__le__", "__lt__", "__eq__")
 
@@ -53,6 +54,12 @@ class ShiftTimes(Plan):
 
     def prune(self, out: Names) -> Plan:
         return self if self.on in out else self.input
+
+    def spread(self) -> tuple[Spread, ...]:
+        return (Rows(),)
+
+    def passes(self, column: str) -> str | None:
+        return column if column != self.on else None
 
     def push(self, predicate: Expr) -> Plan | None:
         if self.on not in predicate.columns:

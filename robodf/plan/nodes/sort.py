@@ -9,6 +9,7 @@ from robodf.plan.bounds import Bounds
 from robodf.plan.expr import Expr, paths_of
 from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
+from robodf.plan.spread import Ranges, Spread
 
 
 @node
@@ -42,6 +43,12 @@ class Sort(Plan):
         if not all(e.rowwise for e in self.by):
             return None
         return self.replace(input=Filter(self.input, predicate))
+
+    def spread(self) -> tuple[Spread, ...]:
+        return (Ranges(),) if all(e.rowwise for e in self.by) else ()
+
+    def passes(self, column: str) -> str | None:
+        return column
 
     def count(self) -> int | None:
         return self.input.count()

@@ -6,9 +6,10 @@ import polars as pl
 
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.bounds import Bounds
-from robodf.plan.expr import Expr
+from robodf.plan.expr import Col, Expr
 from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
+from robodf.plan.spread import AS_INPUT, Groups, Phases, Spread
 
 
 @node
@@ -46,6 +47,24 @@ class Unique(Plan):
         if not predicate.columns or not constant_in_groups(predicate, frozenset(self.keys), self.input.schema):
             return None
         return self.replace(input=Filter(self.input, predicate))
+
+    @property
+    def forgets_order(self) -> bool:  # type: ignore[override]
+        return not self.ordered and (self.keep in ("any", "none") or set(self.keys) == set(self.input.schema))
+
+    def spread(self) -> tuple[Spread, ...]:
+        return (Groups((tuple(map(Col, self.keys)),), AS_INPUT if self.ordered else None),)
+
+    def phases(self) -> Phases | None:
+        if self.keep == "none":
+            return None
+        return Phases(lambda part: self.replace(input=part, on=self.keys), lambda all_: self.replace(input=all_))
+
+    def passes(self, column: str) -> str | None:
+        return column
+
+    def estimate(self, *rows: float) -> float:
+        return rows[0] / 2
 
     def range_of(self, column: str) -> Bounds:
         return self.input.range_of(column)
