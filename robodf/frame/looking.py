@@ -45,15 +45,18 @@ class Looking(FrameBase):
             check_engine(engine)
         return explain(self._plan, stage, format, engine)
 
-    def profile(self) -> Profile:
+    def profile(self, engine: str | None = None) -> Profile:
         """Run the query operator by operator and measure each: rows, bytes and seconds.
+
+        On a cluster (of `engine=` or rd.config) it is run as always, and measured fragment by fragment: the tasks
+        between two exchanges, with their rows, bytes, seconds, bytes read, retries and bytes spilled to disk.
 
         The result has `.rows` (the answer, a polars.DataFrame) and `.stages` (one row an operator). Every operator's
         output is held in memory meanwhile, which a normal run does not do: use it on a part of large data.
         """
         from robodf.physical.profile import profile
 
-        return profile(self._plan)
+        return profile(self._plan, engine)
 
     @property
     def errors(self) -> pl.DataFrame:

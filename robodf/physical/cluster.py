@@ -11,12 +11,13 @@ from typing import Any
 import polars as pl
 
 from robodf.config import settings
+from robodf.errors import OptionError
 from robodf.io.sink import WriteReport
 from robodf.io.sink_shared import shared_write
 from robodf.optimizer import optimize
 from robodf.physical.cut import Cut, Limits, cut
 from robodf.physical.keeping import limits_of
-from robodf.physical.piece_store import PieceStore
+from robodf.physical.piece_store import PieceStore, stale
 from robodf.physical.plan_key import plan_key
 from robodf.physical.progress import progress
 from robodf.physical.runner import Runner
@@ -50,7 +51,7 @@ class Query:
         parts = {node: item.place.parts for node, item in self.cut.items.items()}
         s = settings()
         # A task has one processor, but waits for disks and networks: two threads read its logs.
-        job = Job(replace(s, threads=s.threads or 2), s.retries)
+        job = Job(replace(s, threads=s.threads or 2), s.retries, os.getcwd())
         self.stages = Stages(runner, job, store, parts)
 
     def parts(self) -> list[Plan]:
@@ -96,6 +97,9 @@ def write(plan: Plan, runner: Runner, target: str, format: str, *, storage_optio
             report = job.commit([written[k] for k in sorted(written)])
         if store is not None:
             store.remove()
+            for old, _, _ in stale(store.path, storage_options):  # of other queries that were to write this
+                with contextlib.suppress(OptionError):  # one that another process fills
+                    PieceStore(store.path, old, storage_options).remove()
             if "://" not in store.path:
                 with contextlib.suppress(OSError):  # another query may keep its pieces there
                     os.rmdir(store.path)

@@ -84,7 +84,7 @@ class OnRay(Runner):
         said = self.get(done)
         return said[0] if isinstance(said, tuple) else said  # of a task without blocks it is all that there is
 
-    def cancel(self, waiting: Sequence[Any], force: bool = False) -> None:
+    def cancel(self, waiting: Sequence[Any]) -> None:
         self._stopped.add(waiting)
 
 

@@ -41,8 +41,8 @@ class Runner(ABC):
         """What a task that is done said of itself."""
 
     @abstractmethod
-    def cancel(self, waiting: Sequence[Any], force: bool = False) -> None:
-        """Stop tasks that nobody needs any more; by force those that are running, with their process."""
+    def cancel(self, waiting: Sequence[Any]) -> None:
+        """Stop tasks that nobody needs any more."""
 
     def spilled_bytes(self) -> int:
         """Bytes of blocks that lie on disk now because memory ended; it may take a while to ask."""
@@ -85,5 +85,5 @@ class Here(Runner):
     def meta(self, done: Any) -> Meta:
         return done
 
-    def cancel(self, waiting: Sequence[Any], force: bool = False) -> None:
+    def cancel(self, waiting: Sequence[Any]) -> None:
         return None

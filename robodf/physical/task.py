@@ -6,10 +6,12 @@ any far: nothing outside of it changes, but for files under names of its own (`i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,6 +149,7 @@ class Job:
 
     settings: Settings
     attempts: int = 4
+    folder: str | None = None  # where the driver runs: names of files may be relative to it
 
 
 def run_task(job: Job, plan: FlatPlan, output: Output, numbers: tuple[int, ...], *blocks: Any) -> tuple[Any, ...]:
@@ -166,7 +169,7 @@ def run_task(job: Job, plan: FlatPlan, output: Output, numbers: tuple[int, ...],
     failing = _Failing()
     made: list[Any] = []
     said = None
-    with config(**{**vars(job.settings), "engine": "local", "progress": False}), failing:
+    with config(**{**vars(job.settings), "engine": "local", "progress": False}), _in_folder(job.folder), failing:
         made, said = with_retries(work, attempts=job.attempts, on_retry=lambda *_: retries.append(1))
     meta = Meta(
         tuple(height for _, height in made),
@@ -183,6 +186,12 @@ def run_task(job: Job, plan: FlatPlan, output: Output, numbers: tuple[int, ...],
         f"{socket.gethostname()}:{os.getpid()}",
     )
     return (meta, *([None] * output.blocks if failing.failure else [block for block, _ in made]))
+
+
+def _in_folder(folder: str | None) -> AbstractContextManager[None]:
+    """Where the driver runs, if this machine has that folder. A worker runs one task at a time."""
+    there = folder is not None and folder != os.getcwd() and os.path.isdir(folder)
+    return contextlib.chdir(folder) if folder is not None and there else contextlib.nullcontext()
 
 
 class _Failing:

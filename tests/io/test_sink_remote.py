@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -48,6 +48,14 @@ class Store(BaseHTTPRequestHandler):
             self.objects[url.path] = b"".join(self.parts[n] for n in sorted(self.parts))
             answer = "<CompleteMultipartUploadResult><ETag>1</ETag></CompleteMultipartUploadResult>"
             self._answer(answer.encode())
+
+    def do_HEAD(self) -> None:
+        body = self.objects.get(urlsplit(self.path).path)
+        self.send_response(404 if body is None else 200)
+        self.send_header("ETag", '"1"')
+        self.send_header("Last-Modified", "Sat, 21 Nov 2026 00:00:00 GMT")
+        self.send_header("Content-Length", str(len(body or b"")))
+        self.end_headers()
 
     def do_DELETE(self) -> None:
         self._answer(status=204)
@@ -106,7 +114,11 @@ def test_a_json_array_is_refused():
         write(pl.LazyFrame({"i": [1]}), "s3://bucket/x.json", "json", mode="overwrite")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("s3fs") is not None, reason="with s3fs installed the look succeeds")
-def test_a_look_without_its_package_says_what_to_do():
+def test_a_look_without_its_package_says_what_to_do(monkeypatch):
+    import fsspec.registry
+
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
+    for name in ("s3", "s3a"):
+        monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, name, raising=False)
     with pytest.raises(OptionError, match="s3fs.*mode='overwrite'"):
         write(pl.LazyFrame({"i": [1]}), "s3://bucket/x.parquet", "parquet")
