@@ -35,7 +35,7 @@ test-long: $(VENV)/.installed  ## all tests, the slow ones too, 20,000 random pl
 
 test-polars-1.44: $(VENV_144)/.installed  ## the tests on Polars 1.44, the oldest that is supported
 	$(VENV_144)/bin/python $(PYTEST)
-	$(VENV_144)/bin/python $(PYTEST_RAY)
+	$(VENV_144)/bin/python $(PYTEST_RAY) tests/ops tests/property tests/physical
 
 lint: $(VENV)/.installed  ## ruff: rules and format
 	$(VENV)/bin/ruff check .

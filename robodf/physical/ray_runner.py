@@ -59,11 +59,13 @@ class OnRay(Runner):
         refs = task.remote(job, FlatPlan(plan), output, tuple(blocks), *blocks.values())
         return (refs[0], refs[1:]) if output.blocks else (refs, [])
 
-    def first_done(self, waiting: Sequence[Any]) -> Any:
+    def done(self, waiting: Sequence[Any]) -> list[Any]:
         import ray
 
-        done, _ = ray.wait(list(waiting), num_returns=1, fetch_local=False)
-        return done[0]
+        refs = list(waiting)
+        ray.wait(refs, num_returns=1, fetch_local=False)
+        found, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
+        return found
 
     def _pool(self, needed: Resources) -> Pool:
         if needed not in self._pools:

@@ -33,8 +33,8 @@ class Runner(ABC):
         """Start a task. What to wait for, and the handles that its blocks will have."""
 
     @abstractmethod
-    def first_done(self, waiting: Sequence[Any]) -> Any:
-        """One of those, once it is done."""
+    def done(self, waiting: Sequence[Any]) -> list[Any]:
+        """Those that are done, the same objects; waits until there is one."""
 
     @abstractmethod
     def meta(self, done: Any) -> Meta:
@@ -79,8 +79,8 @@ class Here(Runner):
         answer = run_task(job, flat, output, tuple(blocks), *blocks.values())
         return answer[0], list(answer[1:])
 
-    def first_done(self, waiting: Sequence[Any]) -> Any:
-        return waiting[0]
+    def done(self, waiting: Sequence[Any]) -> list[Any]:
+        return list(waiting)
 
     def meta(self, done: Any) -> Meta:
         return done

@@ -316,7 +316,7 @@ class Stages:
                 if not ahead:
                     return
                 plan, waiting, blocks = ahead[0]
-                self.runner.first_done([waiting])
+                self.runner.done([waiting])
                 done = self._finish(report, noted, report.tasks, plan, waiting, blocks)
                 ahead.popleft()
                 noted.pass_on()
@@ -338,12 +338,14 @@ class Stages:
                     running[k] = (plan, *self._submit(plan, output))
                 if not running:
                     return
-                first = self.runner.first_done([waiting for _, waiting, _ in running.values()])
-                k = next(k for k, (_, waiting, _) in running.items() if waiting is first)
-                plan, waiting, blocks = running[k]
-                done = self._finish(report, noted, k, plan, waiting, blocks)
-                del running[k]
-                yield k, done
+                numbers = {id(waiting): k for k, (_, waiting, _) in running.items()}
+                # All that are done, not one: to ask is work for each that is not.
+                for ready in self.runner.done([waiting for _, waiting, _ in running.values()]):
+                    k = numbers[id(ready)]
+                    plan, waiting, blocks = running[k]
+                    done = self._finish(report, noted, k, plan, waiting, blocks)
+                    del running[k]
+                    yield k, done
         finally:
             noted.pass_on()
             self.runner.cancel([waiting for _, waiting, _ in running.values()])

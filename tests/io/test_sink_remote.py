@@ -115,7 +115,6 @@ def test_a_json_array_is_refused():
 
 
 def test_a_look_without_its_package_says_what_to_do(monkeypatch):
-    import fsspec.registry
 
     monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
     for name in ("s3", "s3a"):

@@ -22,7 +22,7 @@ def test_fragments_are_measured(ray_cluster, tmp_path) -> None:
         found = frame.profile()
     assert found.rows.equals(frame.collect(engine="local"))
     stages = found.stages.rows(named=True)
-    assert [s["tasks"] for s in stages][0] == 4
+    assert stages[0]["tasks"] == 4
     assert stages[0]["rows"] == 8  # two groups of each file: half done before they travel
     assert all(s["seconds"] > 0 and s["retries"] == 0 and s["spilled_bytes"] == 0 for s in stages)
     assert "Shuffle by hash" in repr(found)
