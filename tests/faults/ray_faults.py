@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 
 import robodf as rd
 from robodf import col
@@ -44,14 +46,15 @@ def faulty(folder: Path) -> Callable[[], None]:
         import time
         from contextlib import suppress
 
-        from robodf.io import files
+        from robodf.io import files, sink_part
         from robodf.physical import task
         from robodf.physical.exchange import Received
+        from robodf.physical.keeping import FromStore
         from robodf.physical.writing import Writing
         from robodf.plan.node import walk
         from robodf.plan.nodes.scan import Scan
 
-        leaves = {"scan": False, "final": False}  # of the task that this process runs
+        leaves = {"scan": False, "received": False}  # of the task that this process runs
 
         def mine(wanted: dict) -> bool:
             """Whether it is this task's turn to fail: so often over all processes, or so often in one process."""
@@ -89,11 +92,12 @@ def faulty(folder: Path) -> Callable[[], None]:
             elif wanted["kind"] == "hang":
                 time.sleep(600)
 
-        bind, run, in_buckets, write = task.bind, task.run, task.Buckets.run, Writing.run
+        bind, run, whole, in_buckets = task.bind, task.run, task.Output.run, task.Buckets.run
+        write, write_files = Writing.run, sink_part.write_files
         read_at = files.FileReader.read_at
 
         def bind_and_look(plan: Any, blocks: Any) -> Any:
-            leaves["final"] = any(isinstance(n, Received) for n in walk(plan))
+            leaves["received"] = any(isinstance(n, (Received, FromStore)) for n in walk(plan))
             leaves["scan"] = any(isinstance(n, Scan) for n in walk(plan))
             return bind(plan, blocks)
 
@@ -102,14 +106,25 @@ def faulty(folder: Path) -> Callable[[], None]:
             if leaves["scan"]:
                 with open(f"{at}/scans", "a") as file:
                     file.write("x")
-            for place in ("scan", "final"):
+            for place in ("scan", "received"):
                 if leaves[place]:
                     strike(place)
             return frame
 
+        def finish_and_fail(self: Any, query: Any) -> Any:
+            made = whole(self, query)
+            if leaves["received"]:
+                strike("final")
+            return made
+
         def bucket_and_fail(self: Any, query: Any) -> Any:
             made = in_buckets(self, query)
             strike("exchange")
+            return made
+
+        def write_files_and_fail(*of_part: Any) -> Any:
+            made = write_files(*of_part)
+            strike("final")
             return made
 
         def write_and_fail(self: Any, query: Any) -> Any:
@@ -121,8 +136,9 @@ def faulty(folder: Path) -> Callable[[], None]:
             strike("bytes")
             return read_at(self, offset, length)
 
-        task.bind, task.run, task.Buckets.run = bind_and_look, run_and_fail, bucket_and_fail
-        Writing.run = write_and_fail
+        task.bind, task.run = bind_and_look, run_and_fail
+        task.Output.run, task.Buckets.run = finish_and_fail, bucket_and_fail  # type: ignore[method-assign]
+        sink_part.write_files, Writing.run = write_files_and_fail, write_and_fail  # type: ignore[method-assign]
         files.FileReader.read_at = fail_and_read  # type: ignore[method-assign]
 
     return setup
@@ -138,8 +154,9 @@ class Faults:
     def set(self, kind: str, place: str, times: int = 1, of_one: bool = False) -> None:
         """`kind` kill (by SIGKILL), exit, io or hang happens `times` times at a `place`.
 
-        bytes: a log is read; scan: a scan has been read; exchange: rows are in buckets; final: received rows have been
-        worked on; sink: a partition has been written. With `of_one` all in one process.
+        bytes: a log is read; scan: a scan has been read; exchange: rows are in buckets; received: received rows have
+        been worked on, for another exchange or not; final: so has the last fragment, and in a write its files are
+        there, of which nobody knows; sink: a partition has been written. With `of_one` all in one process.
         """
         self.name = f"fault{len(list(self.folder.glob('*.set')))}"
         (self.folder / f"{self.name}.set").touch()
@@ -302,9 +319,29 @@ def dedup(folder: Path, before: Before = lambda df: df) -> rd.PipelineDataFrame:
     return before(samples(folder)).dedup(on="key")
 
 
+def scans_of(name: str) -> int:
+    """How many tasks read files for a query, if none is lost."""
+    return {"align": 2 * FILES, "join": FILES + 1}.get(name, FILES)
+
+
 QUERIES = {q.__name__: q for q in (group_by, join, align, dedup)}
 ORDERED = ("align", "align_logs", "dedup")
 """The queries whose rows have an order."""
+
+
+def with_function(name: str, place: str, function: Callable[[pl.DataFrame], pl.DataFrame], folder: Path) -> Any:
+    """A query with a user's function: in its scan, in tasks from one exchange to another, or in its last fragment."""
+    query = QUERIES[name]
+    if place == "scan":
+        return query(folder, lambda df: df.map_batches(function, None, preserves_rows=True))
+    after = query(folder).map_batches(function, None, preserves_rows=True)
+    return after if place == "final" else after.group_by("total" if name == "group_by" else "t").len()
+
+
+def pairs(places: Iterable[str], fast: Collection[tuple[str, str]] = ()) -> list[Any]:
+    """Each query with each place, as parameters; all but those in `fast` are left out of `make test`."""
+    each = itertools.product(QUERIES, places)
+    return [pytest.param(*pair, marks=() if pair in fast else pytest.mark.slow) for pair in each]
 
 
 def alike(name: str, rows: pl.DataFrame) -> pl.DataFrame:

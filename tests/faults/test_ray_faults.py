@@ -30,6 +30,8 @@ from ray_faults import (
     ended,
     falls_silent,
     faulty,
+    pairs,
+    with_function,
 )
 
 import robodf as rd
@@ -123,20 +125,19 @@ def breaks(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-@pytest.mark.parametrize("place", ["before", "after"])
-@pytest.mark.parametrize("name", QUERIES)
+@pytest.mark.parametrize(
+    ("name", "place"), pairs(["scan", "exchange", "final"], [(n, p) for n in QUERIES for p in ("scan", "final")])
+)
 def test_a_users_exception(name: str, place: str, faults: Faults, data: Path, tmp_path: Path) -> None:
     calls = tmp_path / "calls"
+    scans = faults.scans
 
     def counted(frame: pl.DataFrame) -> pl.DataFrame:
         with open(calls, "a") as file:
             file.write("x")
         return breaks(frame)
 
-    if place == "before":
-        df = QUERIES[name](data, lambda samples: samples.map_batches(counted, None, preserves_rows=True))
-    else:
-        df = QUERIES[name](data).map_batches(counted, None, preserves_rows=True)
+    df = with_function(name, place, counted, data)
     with pytest.raises(Broken, match="robot 7: has no wheels") as caught:
         df.collect(engine="ray")
     assert caught.value.robot == 7
@@ -144,6 +145,17 @@ def test_a_users_exception(name: str, place: str, faults: Faults, data: Path, tm
     assert "in breaks\n" in note
     assert 'raise Broken(7, "has no wheels")' in note
     assert len(calls.read_text()) <= 8  # a task at a time of few: none was tried again
+    assert place == "scan" or faults.scans - scans >= ray_faults.FILES  # it was called after an exchange
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["align", "dedup"])
+@pytest.mark.parametrize("kind", ["kill", "io"])
+def test_a_task_between_two_exchanges_fails(name: str, kind: str, faults: Faults, data: Path, expected: dict) -> None:
+    faults.set(kind, "received", times=1 if kind == "kill" else 2, of_one=True)
+    rows, _ = collect(QUERIES[name](data))
+    assert len(faults.happened) == (1 if kind == "kill" else 2)
+    assert_frame_equal(alike(name, rows), expected[name])
 
 
 def test_the_next_query_works_after_an_exception(faults: Faults, data: Path, expected: dict) -> None:

@@ -15,7 +15,20 @@ import pytest
 import ray_faults
 from polars.testing import assert_frame_equal
 from ray_cluster import new_cluster
-from ray_faults import CUT, QUERIES, Faults, alike, beating, beats, driver, ended, falls_silent, faulty
+from ray_faults import (
+    CUT,
+    QUERIES,
+    Faults,
+    alike,
+    beating,
+    beats,
+    driver,
+    ended,
+    falls_silent,
+    faulty,
+    pairs,
+    with_function,
+)
 
 import robodf as rd
 from robodf.io.sink import WriteReport
@@ -45,7 +58,10 @@ def faults(faulty_cluster: Any) -> Iterator[Faults]:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    return tmp_path / "out"
+    """Where to write: in a folder of its own, to see what is left beside it."""
+    made = tmp_path / "in" / "out"
+    made.parent.mkdir()
+    return made
 
 
 def _is_whole(name: str, target: Path, expected: dict, report: WriteReport) -> None:
@@ -67,12 +83,52 @@ def test_a_sink_fails(name: str, kind: str, faults: Faults, data: Path, expected
     _is_whole(name, target, expected, report)
 
 
-@pytest.mark.parametrize("place", ["scan", "exchange"])
-def test_a_task_before_a_write_fails(place: str, faults: Faults, data: Path, expected: dict, target: Path) -> None:
+@pytest.mark.parametrize(("name", "place"), pairs(["scan", "exchange", "final"], [("dedup", "scan")]))
+def test_a_task_is_killed_before_its_part_is_written(
+    name: str, place: str, faults: Faults, data: Path, expected: dict, target: Path
+) -> None:
     faults.set("kill", place)
-    report = QUERIES["dedup"](data).to_parquet(target, engine="ray")
+    report = QUERIES[name](data).to_parquet(target, engine="ray")
     assert len(faults.happened) == 1
-    _is_whole("dedup", target, expected, report)
+    _is_whole(name, target, expected, report)
+
+
+@pytest.mark.parametrize(("name", "place"), pairs(["scan", "exchange", "final"], [("dedup", "exchange")]))
+def test_the_disk_fails_twice_before_a_part_is_written(
+    name: str, place: str, faults: Faults, data: Path, expected: dict, target: Path
+) -> None:
+    faults.set("io", place, times=2, of_one=True)
+    report = QUERIES[name](data).to_parquet(target, engine="ray")
+    assert len(faults.happened) == 2
+    _is_whole(name, target, expected, report)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resume", [False, True], ids=["once", "resume"])
+@pytest.mark.parametrize(("name", "place"), pairs(["scan", "exchange", "final"]))
+def test_a_users_exception_in_a_write(
+    name: str, place: str, resume: bool, faults: Faults, data: Path, target: Path, tmp_path: Path
+) -> None:
+    at = str(tmp_path / "no wheels")
+
+    def function(frame: pl.DataFrame) -> pl.DataFrame:
+        if frame.height and os.path.exists(at):
+            raise LookupError("no such robot")
+        return frame
+
+    df = with_function(name, place, function, data)
+    last = name if place != "exchange" else "group_by"
+    expected = {last: alike(last, df.collect(engine="local"))}
+    Path(at).touch()
+    with pytest.raises(LookupError, match="no such robot"):
+        df.to_parquet(target, engine="ray", resume=resume)
+    assert not target.exists()
+    assert resume or os.listdir(target.parent) == []
+    Path(at).unlink()  # what a user does who can repair it
+    scans = faults.scans
+    report = df.to_parquet(target, engine="ray", resume=resume)
+    _is_whole(last, target, expected, report)
+    assert (faults.scans == scans) == (resume and place != "scan")  # what had been done was not done again
 
 
 @pytest.mark.parametrize("mode", ["error", "overwrite", "append"])
@@ -94,7 +150,7 @@ def test_a_write_that_fails_leaves_what_was_there(mode: str, faults: Faults, dat
     assert os.listdir(target.parent) == ([] if mode == "error" else [target.name])
 
 
-def test_nobody_writes_after_a_write_has_failed(faults: Faults, data: Path, tmp_path: Path) -> None:
+def test_nobody_writes_after_a_write_has_failed(faults: Faults, data: Path, target: Path, tmp_path: Path) -> None:
     beating_in = tmp_path / "beats"
     beating_in.mkdir()
     beat = beating(beating_in)
@@ -106,8 +162,6 @@ def test_nobody_writes_after_a_write_has_failed(faults: Faults, data: Path, tmp_
             time.sleep(0.05)
         raise LookupError("no such robot")
 
-    target = tmp_path / "in" / "out"
-    target.parent.mkdir()
     with pytest.raises(LookupError, match="no such robot"):
         ray_faults.samples(data).map_batches(function, None, preserves_rows=True).to_parquet(target, engine="ray")
     assert falls_silent(beating_in)
@@ -120,7 +174,10 @@ WRITER = """
 """
 
 
-@pytest.mark.parametrize(("name", "place"), [("group_by", "exchange"), ("align", "scan"), ("align", "sink")])
+@pytest.mark.parametrize(
+    ("name", "place"),
+    pairs(["scan", "exchange", "final", "sink"], [("group_by", "exchange"), ("align", "scan"), ("align", "sink")]),
+)
 def test_a_driver_is_killed_and_another_goes_on(
     name: str, place: str, faults: Faults, faulty_cluster: Any, data: Path, expected: dict, target: Path
 ) -> None:
@@ -140,9 +197,8 @@ def test_a_driver_is_killed_and_another_goes_on(
     report = QUERIES[name](data).to_parquet(target, engine="ray", resume=True)
     _is_whole(name, target, expected, report)
     after = faults.scans - scans - before
-    once = ray_faults.FILES * (2 if name == "align" else 1)
-    assert after < once  # the first driver's were taken over
-    assert (after == 0) == (place == "sink")
+    assert after < ray_faults.scans_of(name)  # the first driver's were taken over
+    assert (after == 0) == (place in ("final", "sink"))
 
 
 def _grows(folder: Path, seconds: float = 1.0) -> bool:
