@@ -28,10 +28,10 @@ class OnRay(Runner):
     name = "ray"
 
     def __init__(self) -> None:
+        self.cluster: Cluster = connect()  # without Ray it says what to install
+        preflight(self.cluster)
         import ray
 
-        self.cluster: Cluster = connect()
-        preflight(self.cluster)
         self.slots = max(1, int(self.cluster.cpus))
         # The driver lends no CPU: what runs at once is bounded by what Ray has, and what waits by `slots`.
         self._task = ray.remote(num_cpus=1, max_retries=settings().retries, retry_exceptions=False)(run_while_needed)

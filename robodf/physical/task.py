@@ -203,8 +203,10 @@ class _Failing:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        # A panic of Polars is no Exception, and says as much of the query as one.
-        if error is None or not (isinstance(error, Exception) or type(error).__name__ == "PanicException"):
+        # A panic of Polars is no Exception, and says as much of the query as one. A user's sys.exit() must not end the
+        # worker: Ray would run the task again, where one process ends at once.
+        told = isinstance(error, (Exception, SystemExit)) or type(error).__name__ == "PanicException"
+        if error is None or not told:
             return False
         self.failure = describe_failure(error)
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import sys
 from collections.abc import Iterator
 
 import polars as pl
@@ -468,3 +469,9 @@ def test_resources_are_part_of_the_node(df) -> None:
 def test_resources_that_cannot_be(df, asked: dict) -> None:
     with pytest.raises(OptionError, match=next(iter(asked))):
         df.map_batches(Scorer, **asked)
+
+
+def test_a_function_that_ends_its_process(run, df) -> None:
+    with pytest.raises(SystemExit):
+        run(df.map(lambda row: sys.exit(3), schema={"a": pl.Int64}))
+    assert run(df.select("a")).height == 4  # on a cluster too, where it is not tried again

@@ -25,6 +25,13 @@ def test_an_engine_that_is_not_there_is_an_error():
     assert df.collect(engine="local").height == 1
 
 
+@pytest.mark.parametrize("use", ["collect(engine='ray')", "to_ray()", "to_parquet('x', engine='ray')"])
+def test_without_ray_it_says_what_to_install(monkeypatch, use):
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    with pytest.raises(ImportError, match=r"pip install 'robodf\[ray\]'"):
+        eval(f"rd.from_dict({{'a': [1]}}).{use}", {"rd": rd})
+
+
 def test_config_holds_for_its_block_only():
     from robodf.config import settings
 
