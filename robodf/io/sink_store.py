@@ -109,6 +109,11 @@ class StoreWrite(SharedWrite):
         """What is below the folder, by its path there."""
         self._fs.invalidate_cache()
         found = self._fs.find(self._root, detail=True)
+        if found.get(self._root, {}).get("type") == "directory":
+            # s3fs lists nothing, then asks for the name itself: it is a folder by then where others write at once.
+            self._fs.invalidate_cache()
+            found = self._fs.find(self._root, detail=True)
+            found = {name: info for name, info in found.items() if info["type"] != "directory"}
         if self._root in found:
             raise OptionError(f"{self._job.text!r} is an object, where a folder is to be written; choose another name")
         return {name.removeprefix(self._root).lstrip("/"): info for name, info in found.items()}

@@ -174,6 +174,10 @@ class Source(ABC):
         """What was skipped while reading: dicts with file, topic, offset, time and error."""
         return []
 
+    def note(self, problem: dict) -> None:
+        """Take over a problem that a part of it met in another process."""
+        raise QueryError(f"{self.describe()} keeps no problems, but a part of it has {problem}")
+
     def describe(self) -> str:
         """The format and the files, short."""
         return self.name

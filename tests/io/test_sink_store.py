@@ -306,9 +306,22 @@ def test_what_others_left_is_removed_after_a_week(place, monkeypatch):
     assert place.rows() == list(range(10, 30))
 
 
+def test_a_folder_that_others_begin_while_it_is_listed(s3, monkeypatch):
+    found, calls = type(s3.fs).find, []
+
+    def find(fs, path, **options):
+        calls.append(path)
+        return {path: {"name": path, "type": "directory", "size": 0}} if len(calls) == 1 else found(fs, path, **options)
+
+    monkeypatch.setattr(type(s3.fs), "find", find)
+    s3.write(0, mode="error")
+    assert len(calls) > 1
+    assert s3.rows() == list(range(10))
+
+
 @pytest.mark.parametrize("mode", ["append", "error"])
 def test_commits_at_once(s3, mode):
-    barrier, won, lost = threading.Barrier(5), [], []
+    barrier, won, lost = threading.Barrier(5, timeout=60), [], []
 
     def commit(n: int) -> None:
         with s3.begin(mode=mode) as job:

@@ -273,6 +273,9 @@ class LogSource(Source):
             found[recording] = found.get(recording, 0) + size
         return found
 
+    def note(self, problem: dict) -> None:
+        self.log.add(**problem)
+
     @property
     def problems(self) -> list[dict]:
         return list(self.log.problems)
