@@ -10,7 +10,13 @@ from polars import selectors
 
 from robodf import errors, ros
 from robodf.config import config
+from robodf.dedup.phash import phash
+from robodf.dedup.shingles import Chars as chars
+from robodf.dedup.shingles import Words as words
 from robodf.frame.aligning import align
+from robodf.frame.dedup_index import DedupIndex
+from robodf.frame.deduping import best
+from robodf.frame.embedding import embed
 from robodf.frame.frame import PipelineDataFrame
 from robodf.frame.joining import concat
 from robodf.frame.making import from_arrow, from_dict, from_pandas, from_polars, from_ray, from_records
@@ -35,11 +41,15 @@ from robodf.sql import sql
 __version__ = "0.1.0"
 
 __all__ = [
+    "DedupIndex",
     "Expr",
     "PipelineDataFrame",
     "align",
+    "best",
+    "chars",
     "concat",
     "config",
+    "embed",
     "errors",
     "from_arrow",
     "from_dict",
@@ -48,6 +58,7 @@ __all__ = [
     "from_ray",
     "from_records",
     "open_log",
+    "phash",
     "read",
     "read_csv",
     "read_ipc",
@@ -61,5 +72,6 @@ __all__ = [
     "ros",
     "selectors",
     "sql",
+    "words",
     *_functions,
 ]

@@ -76,7 +76,7 @@ def run(path: str, out: str | os.PathLike[str]) -> int:
 
     choice = choose(log)
     window, bounds = _window(choice, log)
-    unique = window.dedup(on=choice.keys)
+    unique = window.drop_duplicates(choice.keys)
 
     steps.begin("The job, as you would type it")
     block(IMPORTS)
@@ -208,7 +208,7 @@ def _code(path: str, choice: Choice, bounds: tuple[datetime, datetime] | None) -
         lines += [f"start, end = {start}, {end}",
                   'window = messages.filter(rd.col("log_time") >= start, rd.col("log_time") < end)']  # fmt: skip
         name = "window"
-    return [*lines, f"unique = {name}.dedup(on=[{', '.join(map(_text, choice.keys))}])"]
+    return [*lines, f"unique = {name}.drop_duplicates([{', '.join(map(_text, choice.keys))}])"]
 
 
 def _text(text: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from robodf.frame.calling import Calling
+from robodf.frame.deduping import Deduping
+from robodf.frame.embedding import Embedding
 from robodf.frame.ending import Ending
 from robodf.frame.grouping import Grouping
 from robodf.frame.habits import Habits
@@ -16,7 +18,19 @@ from robodf.frame.timing import Timing
 
 
 class PipelineDataFrame(
-    Shaping, Reshaping, Grouping, Summing, Joining, Calling, Ending, Looking, Habits, Robots, Timing
+    Shaping,
+    Reshaping,
+    Grouping,
+    Summing,
+    Joining,
+    Deduping,
+    Embedding,
+    Calling,
+    Ending,
+    Looking,
+    Habits,
+    Robots,
+    Timing,
 ):
     """A lazy, immutable frame: every method gives a new frame, and nothing is read until the rows are asked for.
 

@@ -243,24 +243,6 @@ class Shaping(FrameBase):
 
     distinct = unique
 
-    def dedup(self, on: Any = None, *, keep: str = "first") -> PipelineDataFrame:
-        """Drop rows that repeat an earlier one, exactly: on all columns, or on the columns `on`. Order is kept.
-
-        `keep` says which row of each kind stays: first, last, or none (only rows that have no copy).
-
-        >>> import robodf as rd
-        >>> df = rd.from_dict({"caption": ["pick", "place", "pick"], "id": [1, 2, 3]})
-        >>> df.dedup(on="caption").collect()["id"].to_list()
-        [1, 2]
-        """
-        _one_of(keep, ("first", "last", "none"), "dedup", "keep")
-        keys = None if on is None else column_names([on], self._plan.schema, "dedup")
-        if keys == ():
-            raise QueryError("dedup: on= names no column")
-        return self._then(Unique(self._plan, keys, keep, True))
-
-    drop_duplicates = dedup
-
     def with_row_index(self, name: str = "index", offset: int = 0) -> PipelineDataFrame:
         """The position of each row as the first column.
 

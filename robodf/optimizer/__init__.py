@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from robodf.errors import RuleError
+from robodf.optimizer.choose_rows_first import choose_rows_first
 from robodf.optimizer.count_from_metadata import count_from_metadata
+from robodf.optimizer.delay_columns import delay_columns
 from robodf.optimizer.fuse_map_batches import fuse_map_batches
 from robodf.optimizer.fuse_rowwise import fuse_rowwise
+from robodf.optimizer.merge_dedups import merge_dedups
 from robodf.optimizer.narrow_align import narrow_align
 from robodf.optimizer.prune_columns import prune_columns
 from robodf.optimizer.push_filter import push_filter
@@ -25,11 +28,17 @@ RULES: tuple[Rule, ...] = (
     push_filter,
     narrow_align,  # after filters: those on the clock say which part of the streams matters
     push_limit,  # after filters: a limit does not pass a filter that could have gone lower
+    merge_dedups,
+    delay_columns,  # after filters, which then go below the dedup with it
     count_from_metadata,  # after both: a count needs to know what the scan was asked
     fuse_rowwise,  # before pruning: fewer nodes to prune
     fuse_map_batches,
+    choose_rows_first,  # after all that moves predicates: once a dedup reads apart, nothing goes below it
     prune_columns,  # last: it looks at the whole plan, and every other rule changes what is read
 )
+
+IN_PARTITIONS: tuple[Rule, ...] = tuple(rule for rule in RULES if rule is not choose_rows_first)
+"""The rules for a plan that is to be cut, which knows rows by other means."""
 
 _MOST_PASSES = 20
 _MOST_STEPS = 10_000  # of one rule at one place

@@ -14,7 +14,7 @@ from robodf.config import settings
 from robodf.errors import OptionError
 from robodf.io.sink import WriteReport
 from robodf.io.sink_shared import shared_write
-from robodf.optimizer import optimize
+from robodf.optimizer import IN_PARTITIONS, optimize
 from robodf.physical.cut import Cut, Limits, cut
 from robodf.physical.keeping import limits_of
 from robodf.physical.piece_store import PieceStore, stale
@@ -47,7 +47,7 @@ class Query:
         bounds = limits(runner.slots)
         if store is not None:
             bounds = limits_of(store, bounds)
-        self.cut: Cut = cut(optimize(plan), bounds)
+        self.cut: Cut = cut(optimize(plan, IN_PARTITIONS), bounds)
         parts = {node: item.place.parts for node, item in self.cut.items.items()}
         s = settings()
         # A task has one processor, but waits for disks and networks: two threads read its logs.

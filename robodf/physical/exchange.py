@@ -96,12 +96,16 @@ class ByRange(Exchange):
 
 @node
 class Counted(Exchange):
-    """The partitions as they are, each computed and counted, so that each knows where in the whole it lies."""
+    """The partitions as they are, each computed and counted, so that each knows where in the whole it lies.
+
+    With `again` nothing is kept of them but the count: they are computed again, and their wide columns only then.
+    """
 
     input: Plan
+    again: bool = False
 
     def label(self) -> str:
-        return "Count partitions"
+        return "Count partitions" + (", to be read again" if self.again else "")
 
 
 @node

@@ -8,7 +8,7 @@ import re
 import polars as pl
 
 from robodf.config import settings
-from robodf.optimizer import Applied, optimize
+from robodf.optimizer import IN_PARTITIONS, RULES, Applied, optimize
 from robodf.plan.base import Plan, lower_all, tree
 from robodf.plan.node import walk
 from robodf.plan.nodes.scan import Scan
@@ -44,8 +44,10 @@ class Explanation:
 
 def explain(plan: Plan, stage: str, format: str = "text", engine: str | None = None) -> Explanation:
     """The stage of the plan, or with `all` the logical, optimized and physical ones below each other."""
+    from robodf.physical.engine import on_cluster
+
     trace: list[Applied] = []
-    optimized = optimize(plan, trace=trace)
+    optimized = optimize(plan, IN_PARTITIONS if on_cluster(plan, engine) else RULES, trace)
     if stage == "physical":
         text, runs = physical(optimized, engine)
         return Explanation(mermaid(runs) if format == "mermaid" else text, runs)

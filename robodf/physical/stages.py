@@ -17,6 +17,7 @@ import polars as pl
 
 from robodf.compat import run_in_batches
 from robodf.io.counting import read
+from robodf.optimizer import optimize
 from robodf.physical.blocks import pack, unpack
 from robodf.physical.exchange import (
     Broadcast,
@@ -37,7 +38,7 @@ from robodf.physical.task import Buckets, InRanges, Job, Meta, Order, Output, Sa
 from robodf.plan.base import Plan, Schema, parent_counts, parents_first
 from robodf.plan.node import walk
 from robodf.plan.nodes.checkpoint import ROWS, Checkpoint, complete, kept_stage
-from robodf.plan.nodes.rows import Slice
+from robodf.plan.nodes.rows import Count, Slice
 from robodf.plan.nodes.scan import InMemory, Scan
 from robodf.plan.nodes.shared import Cached, Shared
 from robodf.plan.spread import Appended, Placed
@@ -148,6 +149,8 @@ class Stages:
             return self._exchange(n, inputs[0], Buckets(n.keys, n.partitions))
         if isinstance(n, ByRange):
             return self._by_range(n, inputs[0])
+        if isinstance(n, Counted) and n.again:
+            return self._counted(n, inputs[0])
         if isinstance(n, (Counted, Shared)):
             done = self._all(n, inputs[0], Whole())
             made = [self._received_from([d], n.schema) for d in done]
@@ -219,6 +222,13 @@ class Stages:
     def _exchange(self, n: Plan, parts: list[Plan], output: Output) -> list[Plan]:
         done = self._all(n, parts, output)
         return [self._received_from(done, n.schema, k) for k in range(output.blocks)]
+
+    def _counted(self, n: Counted, parts: list[Plan]) -> list[Plan]:
+        """The partitions, which are run to be counted without the columns that nobody needs for that."""
+        counts = [optimize(Count(part)) for part in parts]
+        done = self._all(n, counts, Whole())
+        self._rows.update((part, self._fetched(d.blocks[0], counts[0].schema).item()) for part, d in zip(parts, done))
+        return parts
 
     def _by_range(self, n: ByRange, parts: list[Plan]) -> list[Plan]:
         order = Order(n.by, n.descending, n.nulls_last)

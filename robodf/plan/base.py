@@ -30,8 +30,16 @@ class Plan(Node):
     forgets_order = False  # True: the same rows in another order give the same answer
     keeps_rows = False  # True: row i of the output comes from row i of the input alone, none added or dropped
 
+    computes = False  # True: it makes columns by work that is worth doing for fewer rows
+    repeats = False  # True: cheap, and of the same input it gives the same rows in the same order each time
+
     def inputs(self) -> tuple[Plan, ...]:
         return self._inputs
+
+    @lazy
+    def read_again(self) -> bool:
+        """Whether it may be run twice: that gives the same rows in the same order, and costs little but reading."""
+        return self.repeats and all(i.read_again for i in self.inputs())
 
     @lazy
     def _inputs(self) -> tuple[Plan, ...]:
@@ -117,6 +125,10 @@ class Plan(Node):
 
     def passes(self, column: str) -> str | None:
         """The name under which a column of the first input passes with its values unchanged; None where none does."""
+        return None
+
+    def taken_apart(self) -> Plan | None:
+        """The same by operators that run in partitions, where this one needs its rows in one; None without such."""
         return None
 
     @property

@@ -17,6 +17,10 @@ def sql(query: str, **tables: Any) -> PipelineDataFrame:
     columns are pushed into files as those of `df.filter` and `df.select` are. `EXPLAIN SELECT ...` gives the plans as
     rows of one column, `plan`. Nothing is executed before the answer is collected.
 
+    `FROM dedup(TABLE logs, caption, method => 'fuzzy', keep => best(quality, t ASC), within => robot)` is `df.dedup`;
+    `clusters` and `similar_pairs` likewise. Their options are those of the methods. `best(a)` keeps the row with the
+    greatest value, `best(a ASC)` the one with the least; `against` is `TABLE other` or `dedup_index('seen.parquet')`.
+
     Whole numbers are Int64 in arithmetic and sums; a number with a point is a Float64, not a decimal. What is not
     supported is an error, never ignored: robodf.errors.SQLError, which underlines the place.
 
@@ -24,6 +28,8 @@ def sql(query: str, **tables: Any) -> PipelineDataFrame:
     >>> robots = rd.from_dict({"robot": ["a", "a", "b"], "speed": [1.0, 3.0, 2.0]})
     >>> rd.sql("SELECT robot, max(speed) AS top FROM robots GROUP BY robot ORDER BY robot").collect().rows()
     [('a', 3.0), ('b', 2.0)]
+    >>> rd.sql("FROM dedup(TABLE robots, robot, keep => best(speed)) WHERE robot = 'a'").collect().rows()
+    [('a', 3.0)]
     """
     import polars as pl
 

@@ -9,8 +9,8 @@ from sqlglot import exp
 from robodf.errors import RobodfError
 from robodf.plan.base import Plan
 from robodf.plan.expr import Lit
-from robodf.sql.stage import Env, Query, Stage
-from robodf.sql.tables import named_table, table_function
+from robodf.sql.stage import Query, Stage
+from robodf.sql.tables import table_argument
 
 _OPTIONS = ("clock", "on", "by", "method", "tolerance", "prefix", "start", "end")
 
@@ -38,7 +38,7 @@ def align_plan(query: Query, node: exp.Anonymous, stage: Stage) -> Plan:
         elif name in streams:
             raise query.fail(item, f"two streams are named {name!r}: write another_name => {name}")
         else:
-            streams[name] = PipelineDataFrame(_table(query, stage.env, value, stage))
+            streams[name] = PipelineDataFrame(_table(query, value, stage))
     if clock is None or not streams:
         raise query.fail(node, "align takes streams and a clock, as in align(imu, joints, clock => '50hz')")
     times = _clock(query, stage, clock, streams)
@@ -48,28 +48,21 @@ def align_plan(query: Query, node: exp.Anonymous, stage: Stage) -> Plan:
         raise query.fail(node, str(error).removeprefix("align: ")) from error
 
 
-def _table(query: Query, env: Env, node: exp.Expr, stage: Stage) -> Plan:
-    from robodf.sql.statement import query_plan
-
-    if isinstance(node, exp.Column) and not node.table:
-        return named_table(query, node.this, env.ctes)
-    if isinstance(node, exp.Subquery) and not node.args.get("alias"):
-        return query_plan(query, node.this, env)
-    if isinstance(node, exp.Anonymous):
-        if node.name.lower() == "align":
-            return align_plan(query, node, stage)
-        return table_function(query, node, stage)
-    raise query.fail(node, "a stream is a table, name => a table, or name => (a query)")
+def _table(query: Query, node: exp.Expr, stage: Stage) -> Plan:
+    found = table_argument(query, node, stage)
+    if found is None:
+        raise query.fail(node, "a stream is a table, name => a table, or name => (a query)")
+    return found
 
 
 def _clock(query: Query, stage: Stage, node: exp.Expr, streams: dict[str, Any]) -> Any:
     """A stream by name, a rate, or a table of times."""
     if isinstance(node, exp.Column) and not node.table and node.name in streams:
         return node.name
-    if isinstance(node, (exp.Column, exp.Subquery, exp.Anonymous)):
+    if isinstance(node, (exp.Column, exp.Subquery, exp.Anonymous, exp.Table)):
         from robodf.frame.frame import PipelineDataFrame
 
-        return PipelineDataFrame(_table(query, stage.env, node, stage))
+        return PipelineDataFrame(_table(query, node, stage))
     return _constant(query, stage, node)
 
 

@@ -48,11 +48,8 @@ def relation(query: Query, node: exp.Expr, env: Env) -> Stage:
         if isinstance(node.this, exp.Identifier):
             plan, name = named_table(query, node.this, env.ctes), node.name
         elif isinstance(node.this, exp.Anonymous):
-            from robodf.sql.aligning import align_plan
-
             name = node.this.name
-            make = align_plan if name.lower() == "align" else table_function
-            plan = make(query, node.this, Stage(query, env, InMemory(_ONE_ROW), []))
+            plan = table_function(query, node.this, Stage(query, env, InMemory(_ONE_ROW), []))
         else:
             raise query.fail(node, "this is not supported in FROM")
         stage = _visible(query, node, env, plan, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sqlglot import exp
+from sqlglot import TokenType, exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ParseError, SqlglotError
 
@@ -29,6 +29,33 @@ class _Parser(DuckDB.Parser):  # type: ignore[name-defined,misc]
         if name in ("CAST", "TRY_CAST", "EXTRACT")
     }
     NO_PAREN_FUNCTIONS = {}
+
+    def _parse_lambda(self, alias: bool = False) -> exp.Expr | None:
+        """An argument of a function; also `TABLE t`, `name => TABLE t`, and `x DESC`, as in `best(x DESC)`."""
+        table = self._table_argument()
+        if table is not None:
+            return table
+        index = self._index
+        name = self._parse_id_var(any_token=False)
+        if name is not None and self._match_set((TokenType.FARROW, TokenType.COLON_EQ)):
+            table = self._table_argument()
+            if table is not None:
+                return self.expression(exp.Kwarg(this=exp.var(name.name), expression=table))
+        self._retreat(index)
+        made = super()._parse_lambda(alias)
+        if made is not None and self._match_set((TokenType.ASC, TokenType.DESC)):
+            down = self._prev.token_type == TokenType.DESC
+            return self.expression(exp.Ordered(this=made, desc=down, nulls_first=False))
+        return made
+
+    def _table_argument(self) -> exp.Expr | None:
+        # DuckDB's `TABLE t` is a query; sqlglot then reads the arguments after it as tables, joined by commas.
+        index = self._index
+        names = {*self.ID_VAR_TOKENS, TokenType.IDENTIFIER, TokenType.STRING}
+        if self._match(TokenType.TABLE) and self._match_set(names, advance=False):
+            return self._parse_table()
+        self._retreat(index)
+        return None
 
     def _warn_unsupported(self) -> None:
         self.raise_error("this statement is not supported")

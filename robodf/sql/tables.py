@@ -101,11 +101,18 @@ def _readers() -> dict[str, tuple[Callable[..., PipelineDataFrame], tuple[str, .
 
 def table_function(query: Query, node: exp.Anonymous, stage: Stage) -> Plan:
     """`FROM read_mcap('drive.mcap', topic => '/imu')`."""
+    from robodf.sql.aligning import align_plan
+    from robodf.sql.deduping import FUNCTIONS, dedup_plan
     from robodf.sql.expressions import compile_expr
 
     name, readers = node.name.lower(), _readers()
+    if name == "align":
+        return align_plan(query, node, stage)
+    if name in FUNCTIONS:
+        return dedup_plan(query, node, stage)
     if name not in readers:
-        raise query.fail(node, missing("table function", name, readers, "Table functions"))
+        known = [*readers, "align", *FUNCTIONS]
+        raise query.fail(node, missing("table function", name, known, "Table functions"))
     read, options = readers[name]
     paths, given = [], {}
     for item in node.expressions:
@@ -123,6 +130,23 @@ def table_function(query: Query, node: exp.Anonymous, stage: Stage) -> Plan:
     if len(paths) != 1 or not isinstance(paths[0], (str, list)):
         raise query.fail(node, f"{name} takes one path, or a list of them")
     return read(paths[0], **given)._plan
+
+
+def table_argument(query: Query, node: exp.Expr, stage: Stage) -> Plan | None:
+    """The table that an argument of a table function is: `t`, `TABLE t`, a query, a function; None: it is no table."""
+    from robodf.sql.joins import relation
+    from robodf.sql.statement import query_plan
+
+    if isinstance(node, exp.Anonymous) and node.name.lower() == "table" and len(node.expressions) == 1:
+        node = node.expressions[0]  # TABLE (SELECT ...)
+    if isinstance(node, exp.Table):
+        query.check_args(node, ("this",))
+        return relation(query, node, stage.env).plan
+    if isinstance(node, exp.Column) and not node.table:
+        return named_table(query, node.this, stage.env.ctes)
+    if isinstance(node, exp.Query) and not node.args.get("alias"):
+        return query_plan(query, node.this if isinstance(node, exp.Subquery) else node, stage.env)
+    return table_function(query, node, stage) if isinstance(node, exp.Anonymous) else None
 
 
 def _constant(query: Query, node: exp.Expr, compile_one: Callable[[exp.Expr], Any]) -> Any:

@@ -11,7 +11,7 @@ import robodf as rd
 from robodf import col
 from robodf.optimizer import optimize
 from robodf.optimizer.push_filter import push_filter
-from robodf.plan.base import tree
+from robodf.plan.base import lower_all, tree
 from robodf.plan.nodes.filter import Filter
 
 IN_MEMORY = "InMemory 4 rows, 5 columns"
@@ -125,7 +125,7 @@ def test_group_keys(df, fires, keeps) -> None:
 
 def test_dedup(df, fires, keeps) -> None:
     fires(df.dedup("k").filter(col("k") > 1), push_filter, f"""
-        Unique on k, keep first, in order
+        Dedup on k, keep first: exact, each verified by value
           Filter col("k") > 1
             {IN_MEMORY}""")  # fmt: skip
     keeps(df.dedup("k").filter(col("s") == "b"), push_filter)  # the first of a kind may be another one then
@@ -191,3 +191,84 @@ def test_past_a_function_that_promises(df, fires) -> None:
 def test_a_window_in_a_filter_holds_back_all_of_it(df, keeps) -> None:
     keeps(df.sort("k").filter((col("k") > col("k").mean()) & (col("s") == "a")), push_filter)
     keeps(df.sort("k").filter(col("k") > col("k").mean()).filter(col("s") == "a"), push_filter)
+
+
+# -- rows that are alike --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("frame", "label"),
+    [
+        (lambda d: d.dedup("s", within="k"), "Dedup on s within k, keep first: exact, each verified by value"),
+        (lambda d: d.dedup(["s", "k"], keep="last", nulls="equal"),
+         "Dedup on s, k, keep last: exact, each verified by value, null equals null"),
+        (lambda d: d.dedup("k", keep="none"), "Dedup on k, keep none: exact, each verified by value"),
+        (lambda d: d.dedup("k", keep=rd.best("x")), "Dedup on k, keep best by x: exact, each verified by value"),
+        (lambda d: d.dedup("s", method="fuzzy", within="k", link="component"),
+         "Dedup on s within k, keep first: jaccard of chars(5) >= 0.8, 26 bands x 8 rows, recall >= 0.9915"),
+        (lambda d: d.drop_duplicates("k"), "Unique on k, keep first, in order"),
+    ],
+)  # fmt: skip
+def test_whole_groups_of_a_dedup_stay_or_go(df, fires, frame, label) -> None:
+    fires(frame(df).filter(col("k") > 1), push_filter, f"""
+        {label}
+          Filter col("k") > 1
+            {IN_MEMORY}""")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        lambda d: d.dedup("s", method="fuzzy").filter(col("s") == "a"),  # it may be like one that is no "a"
+        lambda d: d.dedup("s", method="fuzzy", within="k").filter(col("s") == "a"),
+        lambda d: d.dedup("s", within="k").filter(col("x") > 0),
+        lambda d: d.dedup("s", keep=rd.best("k")).filter(col("k") > 1),  # the best of a kind may be another one then
+        lambda d: d.dedup("k", within="x").filter(col("x") > 0),  # 0.0 and -0.0 are one group
+        lambda d: d.dedup(col("k") % 2).filter(col("k") > 1),
+        lambda d: d.dedup("k").filter(col("k") > col("k").mean()),
+        lambda d: d.dedup("k").filter(rd.lit(True)),
+        lambda d: d.clusters("k").filter(col("k") > 1),  # numbers of clusters are those of all rows
+        lambda d: d.clusters("s", within="k").filter(col("k") > 1),
+        lambda d: d.clusters("k").filter("is_kept"),
+        lambda d: d.similar_pairs("s").filter(col("lo") > 0),
+    ],
+)
+def test_rows_that_others_go_for_stay(df, keeps, frame) -> None:
+    keeps(frame(df), push_filter)
+
+
+def test_a_filter_goes_past_a_dedup_in_parts(df, fires) -> None:
+    fires(df.dedup("s", within="k").filter((col("k") > 1) & (col("s") == "a") & (col("x") < 9)), push_filter, f"""
+        Filter col("x") < 9
+          Dedup on s within k, keep first: exact, each verified by value
+            Filter col("s") == 'a'
+              Filter col("k") > 1
+                {IN_MEMORY}""")  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ["dedup", "clusters", "similar_pairs"])
+@pytest.mark.parametrize(
+    "first", [lambda d: d.head(1), lambda d: d.tail(1), lambda d: d.slice(1, 2), lambda d: d.sample(2, seed=1)]
+)
+def test_no_number_of_rows_goes_past_a_dedup(df, what, first) -> None:
+    frame = first(getattr(df, what)("s", method="fuzzy"))
+    after = optimize(frame._plan)
+    above = tree(frame._plan).splitlines()
+    assert [line.strip().split(" ")[0] for line in tree(after).splitlines()] == [
+        line.strip().split(" ")[0] for line in above
+    ]
+
+
+def test_a_filter_past_a_dedup_gives_the_rows_of_before() -> None:
+    rows = pl.DataFrame({"t": ["a", "b", "a", None, "", "b", "a"], "g": [1, 1, 1, 2, 2, 2, 2], "i": range(7)})
+    for make in (
+        lambda d: d.dedup("t", within="g").filter(col("g") == 2),
+        lambda d: d.dedup("t", keep="last").filter(col("t") != "b"),
+        lambda d: d.dedup(["t", "g"], keep="none").filter((col("g") == 2) & (col("t") == "b")),
+        lambda d: d.dedup("t", against=rows.head(1)).filter(col("t").is_in(["a", "b"])),
+    ):
+        frame = make(rd.from_polars(rows))
+        assert optimize(frame._plan, (push_filter,)) is not frame._plan
+        pushed = frame.collect(engine="local")
+        assert pushed.rows() == lower_all(frame._plan).collect(engine="streaming").rows()
+        assert pushed.height

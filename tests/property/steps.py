@@ -176,9 +176,19 @@ def unique(d: Draw, s: State) -> State:
         on = None
     if d.chance(30):
         return s.then(f"unique({on}, {keep})", s.frame.unique(on, keep=keep), s.lazy.unique(on, keep=keep), False)
-    return s.then(
-        f"dedup({on}, {keep})", s.frame.dedup(on, keep=keep), s.lazy.unique(on, keep=keep, maintain_order=True)
-    )
+    if on is None or d.chance(50):
+        frame = s.frame.drop_duplicates(on, keep=keep)
+        return s.then(f"drop_duplicates({on}, {keep})", frame, s.lazy.unique(on, keep=keep, maintain_order=True))
+    # Rows that have nothing there all stay.
+    nothing = pl.all_horizontal(_has_nothing(n, s.schema[n]) for n in on)
+    rows = s.lazy.with_row_index("__n").with_columns(__n=pl.when(nothing).then("__n"))
+    theirs = rows.unique([*on, "__n"], keep=keep, maintain_order=True).drop("__n")
+    return s.then(f"dedup({on}, {keep})", s.frame.dedup(on, keep=keep), theirs)
+
+
+def _has_nothing(name: str, dtype: pl.DataType) -> pl.Expr:
+    null = pl.col(name).is_null()
+    return null | (pl.col(name) == "") if dtype == pl.String else null
 
 
 def _aggregates(d: Draw, s: State, taken: list[str]) -> tuple[dict, dict, str]:

@@ -23,6 +23,13 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
+def test_examples_of_dedup() -> None:
+    text = (ROOT / "docs" / "dedup.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    exec("\n".join(blocks), {})
+
+
 @pytest.mark.ray
 def test_examples_of_scale_out(ray_cluster: Any, tmp_path: Path) -> None:
     text = (ROOT / "docs" / "scale-out.md").read_text("utf-8")

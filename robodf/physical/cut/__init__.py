@@ -8,6 +8,7 @@ are, and the first that knows answers. The answer is a plan like any other (`phy
 
 from __future__ import annotations
 
+from robodf.physical.cut.apart import taken_apart
 from robodf.physical.cut.beside import broadcast_needed, broadcast_small
 from robodf.physical.cut.checkpoint import checkpointed
 from robodf.physical.cut.gather import gather, gather_small, one_place
@@ -49,6 +50,14 @@ RULES = (
 
 def cut(plan: Plan, limits: Limits) -> Cut:
     """The plan in partitions."""
+    plan = taken_apart(plan, limits, lambda below: _cutter(below, limits).done[id(below)])
+    cutter = _cutter(plan, limits)
+    root = settled(cutter, cutter.done[id(plan)])
+    return Cut(root.plan, root.place, dict(cutter.places))
+
+
+def _cutter(plan: Plan, limits: Limits) -> Cutter:
+    """All nodes of a plan cut."""
     seen = wanted_order(plan)
     cutter = Cutter(limits, seen, order_within(plan, seen), wanted_together(plan), splits_of(plan))
     for n in reversed(parents_first(plan)):
@@ -60,5 +69,4 @@ def cut(plan: Plan, limits: Limits) -> Cut:
                 break
         else:
             raise RuntimeError(f"no rule cuts {n.label()}")
-    root = settled(cutter, cutter.done[id(plan)])
-    return Cut(root.plan, root.place, dict(cutter.places))
+    return cutter

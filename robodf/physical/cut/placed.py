@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robodf.physical.cut.item import Cutter, Item, Place
+from robodf.physical.cut.item import Cutter, Item, Place, row_bytes
 from robodf.physical.cut.order import settled
 from robodf.physical.cut.rows import moved
 from robodf.physical.exchange import Counted, Rebatched
@@ -23,7 +23,8 @@ def placed(cutter: Cutter, n: Plan, inputs: list[Item]) -> Item | None:
     if not any(isinstance(way, Placed) for way in n.spread()):
         return None
     below = settled(cutter, inputs[0])
-    counted = cutter.item(Counted(below.plan), below.place, below.rows)
+    again = n.inputs()[0].read_again and not below.place.tagged and row_bytes(below.plan.schema) >= _WIDE
+    counted = cutter.item(Counted(below.plan, again), below.place, below.rows)
     return cutter.item(n.with_inputs((counted.plan,)), moved(n, below.place), n.estimate(below.rows))
 
 
@@ -43,3 +44,6 @@ def at_batches(cutter: Cutter, n: Plan, inputs: list[Item]) -> Item | None:
     below = settled(cutter, inputs[0])
     cut = cutter.item(Rebatched(below.plan, sizes[0]), Place(below.place.parts), below.rows)
     return cutter.item(n.with_inputs((cut.plan,)), Place(below.place.parts), n.estimate(below.rows))
+
+
+_WIDE = 1024  # bytes of a row from which on it is cheaper to read rows twice than to keep them

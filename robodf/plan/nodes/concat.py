@@ -26,6 +26,7 @@ class Concat(Plan):
     how: str
 
     rowwise_cost = True
+    repeats = True
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return pl.concat(list(inputs), how=self.how, rechunk=False)  # type: ignore[arg-type]

@@ -31,6 +31,10 @@ class Filter(Plan):
     def schema(self) -> Schema:
         return self.input.schema
 
+    @property
+    def repeats(self) -> bool:  # type: ignore[override]
+        return self.where.rowwise
+
     def needs(self, out: Names) -> tuple[Names, ...]:
         return (out | paths_of(self.where),)
 

@@ -35,6 +35,7 @@ class MapBatches(Plan):
     concurrency: int | None = None
 
     cuts = True
+    computes = True
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         (source,) = inputs

@@ -35,6 +35,14 @@ class _Projection(Plan):
         """True where every expression reads one row at a time (so the rows stay what they are)."""
         return all(e.rowwise for _, e in self.exprs)
 
+    @property
+    def repeats(self) -> bool:  # type: ignore[override]
+        return self.rowwise
+
+    @property
+    def computes(self) -> bool:  # type: ignore[override]
+        return any(not cheap(e) for _, e in self.exprs)
+
     @lazy
     def definitions(self) -> dict[str, Expr]:
         return {name: e for name, e in self.exprs if isinstance(name, str)}

@@ -20,6 +20,7 @@ class Slice(Plan):
     length: int | None
 
     rowwise_cost = True
+    repeats = True
     passes_paths = True
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
@@ -164,7 +165,9 @@ class RowIndex(Plan):
     name: str
     offset: int
 
+    rowwise_cost = True
     keeps_rows = True
+    repeats = True
     same_count = True
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:

@@ -26,6 +26,7 @@ class Scan(Plan):
     limit: int | None = None
 
     rowwise_cost = True
+    repeats = True
     passes_paths = True
 
     @property
@@ -141,6 +142,10 @@ class InMemory(Plan):
     frame: pl.DataFrame | pl.LazyFrame
 
     rowwise_cost = True
+
+    @property
+    def repeats(self) -> bool:  # type: ignore[override]
+        return isinstance(self.frame, pl.DataFrame)
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return self.frame.lazy()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 
+from robodf.dedup.exact import has_nothing
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.bounds import Bounds
 from robodf.plan.expr import Col, Expr
 from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
+from robodf.plan.nodes.rows import numbered
 from robodf.plan.spread import AS_INPUT, Groups, Phases, Spread
 
 
@@ -17,16 +19,32 @@ class Unique(Plan):
     """One row for each value of the columns `on` (None: of all). NaN equals NaN, null equals null, 0.0 equals -0.0.
 
     `keep` is first, last, any, or none (only the values that occur once). With `ordered` the rows keep their order.
+    Rows that have nothing in the columns `lone` (null, or an empty text, bytes or list in all of them) all stay.
     """
 
     input: Plan
     on: tuple[str, ...] | None
     keep: str
     ordered: bool
+    lone: tuple[str, ...] = ()
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
-        subset = None if self.on is None else list(self.on)
-        return inputs[0].unique(subset, keep=self.keep, maintain_order=self.ordered)  # type: ignore[arg-type]
+        rows, made = inputs[0], []
+        if self.lone:
+            # Each of them is a kind of its own, by its position in these rows.
+            nothing = pl.all_horizontal(has_nothing(pl.col(n), self.input.schema[n]) for n in self.lone)
+            rows = numbered(rows, _ALONE, 0).with_columns(pl.when(nothing).then(pl.col(_ALONE)).alias(_ALONE))
+            made.append(_ALONE)
+        subset = None if self.on is None and not made else [*self.keys, *made]
+        # Of several keys, and of nested ones, Polars may give 0.0 for -0.0: then the keys are copies.
+        floats = [n for n in self.keys if holds_floats(self.input.schema[n])] if self.ordered else []
+        if floats and (len(self.keys) + len(made) > 1 or self.input.schema[floats[0]].is_nested()):
+            copies = {n: f"{_COPY}{k}" for k, n in enumerate(floats)}
+            rows = rows.with_columns(pl.col(n).alias(copy) for n, copy in copies.items())
+            subset = [copies.get(n, n) for n in [*self.keys, *made]]
+            made += copies.values()
+        kept = rows.unique(subset, keep=self.keep, maintain_order=self.ordered)  # type: ignore[arg-type]
+        return kept.drop(made) if made else kept
 
     @lazy
     def schema(self) -> Schema:
@@ -75,6 +93,10 @@ class Unique(Plan):
     def label(self) -> str:
         on = "all columns" if self.on is None else ", ".join(self.on)
         return f"Unique on {on}, keep {self.keep}{', in order' if self.ordered else ''}"
+
+
+_ALONE = "__robodf_alone"
+_COPY = "__robodf_copy_"
 
 
 def constant_in_groups(predicate: Expr, keys: Names, schema: Schema) -> bool:
