@@ -34,7 +34,7 @@ class DedupIndex:
     it is refused. Its file is Parquet: about 8 bytes a key (26 of them a text, by default), and what is compared.
 
     >>> import robodf as rd, os, tempfile
-    >>> path = os.path.join(tempfile.mkdtemp(), "captions.index")
+    >>> path = os.path.join(tempfile.mkdtemp(), "captions.parquet")
     >>> first = rd.from_dict({"caption": ["pick up the red block", "open the drawer"]})
     >>> _ = rd.DedupIndex.build(first, on="caption", method="fuzzy").save(path)
     >>> index = rd.DedupIndex.load(path)

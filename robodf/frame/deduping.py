@@ -183,7 +183,9 @@ class Deduping(FrameBase):
                            recall, shingle, normalize, "keep")  # fmt: skip
         if method == "exact":
             raise OptionError("similar_pairs: of equal values use clusters(on=...), which is not quadratic")
-        return self._then(SimilarPairs(node.light(), node.against, node.how, node.said, node.caps))
+        return self._then(
+            SimilarPairs(node.light(), node.against, node.how, node.said.removesuffix(", keep first"), node.caps)
+        )
 
     def _dedup(
         self, doing: str, clusters: bool, on: Any, method: str, threshold: Any, keep: Any, within: Any, against: Any,
