@@ -42,6 +42,9 @@ IMAGE, TEXT = 100_000, 20_000  # bytes a row, on the average
 WORDS, _WORD = 20_000, 8  # of the vocabulary, and the bytes of each with its blank
 REPEATED, EDITED = 0.2, 0.005  # shares of rows, and of the words of a copied text
 _FILE, _GROUP = 200_000_000, 25_000_000  # bytes of a file, and of a row group
+# Allocators keep address space that they do not use, and that is what is limited: glibc an arena for each thread, the
+# jemalloc of Polars what was freed.
+ARENAS = {"MALLOC_ARENA_MAX": "2", "_RJEM_MALLOC_CONF": "retain:false,dirty_decay_ms:0,muzzy_decay_ms:0"}
 
 
 # -- the data ----------------------------------------------------------------------------------------------------
@@ -168,8 +171,7 @@ def run(name: str, source: Path, target: Path, limit: int, reserved: bool, timeo
     command.append(str(limit if reserved else 0))
     peak, started = 0, time.monotonic()
     with tempfile.TemporaryFile("w+") as errors:
-        # As many arenas as threads would be reserved by glibc: that is address space, which is what is limited.
-        environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}
+        environment = {**os.environ, **ARENAS}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
         try:
             while process.poll() is None:

@@ -53,7 +53,8 @@ def drawn(rng, n, bands, kinds, grouped, ranked):
 @pytest.mark.parametrize("ranked", [False, True])
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize(
-    ("n", "kinds"), [(0, 1), (1, 1), (2, 1), (60, 5), (300, 200), (300, 100_000), (70_000, 50_000)]
+    ("n", "kinds"),
+    [(0, 1), (1, 1), (2, 1), (60, 5), (300, 200), (300, 100_000), pytest.param(70_000, 50_000, marks=pytest.mark.slow)],
 )
 def test_buckets_and_pairs_as_by_hand(n, kinds, grouped, ranked):
     rng = np.random.default_rng(n + kinds)

@@ -176,7 +176,7 @@ def unique(d: Draw, s: State) -> State:
         on = None
     if d.chance(30):
         return s.then(f"unique({on}, {keep})", s.frame.unique(on, keep=keep), s.lazy.unique(on, keep=keep), False)
-    if on is None or d.chance(50):
+    if on is None or keep == "last":
         frame = s.frame.drop_duplicates(on, keep=keep)
         return s.then(f"drop_duplicates({on}, {keep})", frame, s.lazy.unique(on, keep=keep, maintain_order=True))
     # Rows that have nothing there all stay.
