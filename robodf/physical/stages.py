@@ -130,6 +130,8 @@ class Stages:
             return kept_stage(n.store) is not None
         if self.store is None or not isinstance(n, (Broadcast, ByHash, Counted, Shared, Gather)):
             return False
+        if isinstance(n, Counted) and n.again:  # only numbers are kept: the rows are to be read
+            return False
         count = self.expected.get(id(n.inputs()[0]))
         limited = isinstance(n, Gather) and (n.limit is not None or count == 1)
         return not limited and count is not None and self.store.done(self._names[id(n)]) == set(range(count))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from textwrap import dedent
 
@@ -265,3 +266,30 @@ def test_only_a_count_is_kept_of_what_is_read_again(wide) -> None:
     assert report.bytes < 4 * 400
     rows = pl.concat(stages.frames(parts, done.plan.schema))
     assert rows["index"].to_list() == rows["i"].to_list() == list(range(12))
+
+
+def test_a_dedup_of_wide_rows_goes_on_where_it_died(tmp_path, monkeypatch) -> None:
+    """Of partitions that are only counted the store has numbers: they are read again, and no row is lost."""
+    draw = random.Random(4)
+    rows = pl.DataFrame(
+        {"i": range(300), "t": [draw.choice("abcdefgh") * 4 for _ in range(300)], "b": [b"x" * 50] * 300}
+    )
+    for k in range(6):
+        rows.slice(50 * k, 50).write_parquet(tmp_path / f"{k}.parquet")
+    frame = rd.read_parquet(tmp_path / "*.parquet").dedup("t", method="fuzzy", keep="last")
+    expected = frame.collect()
+    died = []
+
+    def die(*_: object) -> None:
+        died.append(True)
+        raise KeyboardInterrupt
+
+    with rd.config(partition_bytes=2000, small_bytes=3000, partitions=3):  # who goes is sent to all partitions
+        monkeypatch.setattr(Stages, "said", die)  # all is decided, and nothing is written yet
+        with pytest.raises(KeyboardInterrupt):
+            frame.to_parquet(tmp_path / "out", resume=True)
+        monkeypatch.undo()
+        report = frame.to_parquet(tmp_path / "out", resume=True)
+    assert died
+    assert report.rows == expected.height
+    assert rd.read_parquet(tmp_path / "out").collect().sort("i").equals(expected.sort("i"))
