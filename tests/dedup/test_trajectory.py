@@ -167,7 +167,7 @@ def planted(seed: int, rows: int, make: object, steps: object = 200, dims: int =
     ("make", "steps", "dims"),
     [
         (motions, 200, 14),
-        (lambda *a: motions(*a, idle=0.3), 200, 14),
+        pytest.param(lambda *a: motions(*a, idle=0.3), 200, 14, marks=pytest.mark.slow),
         (waves, 200, 7),
         (motions, (60, 900), 7),
     ],
