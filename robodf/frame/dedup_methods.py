@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import polars as pl
@@ -53,6 +54,8 @@ def method_of(
         from robodf.dedup.exact import Exact
 
         return value, Exact(lone=nulls == "keep" and not whole)
+    import robodf.dedup.compiled  # noqa: F401 - without numba it says what to install, before anything runs
+
     if method == "fuzzy":
         from robodf.dedup.fuzzy import Fuzzy
         from robodf.dedup.shingles import Chars
@@ -75,6 +78,8 @@ def method_of(
         if dtype != pl.UInt64:
             fits = isinstance(dtype, (pl.Binary, pl.Struct))
             _must(doing, method, value, dtype, fits, "the bytes of an image, an Image message, or a hash (UInt64)")
+            if importlib.util.find_spec("PIL") is None:
+                raise ImportError(f"{doing}: method='phash' of images needs Pillow: pip install 'robodf[images]'")
             value = phash(value)
         return value, Phash(least)
     from robodf.dedup.trajectory import Trajectory

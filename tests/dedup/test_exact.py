@@ -286,3 +286,31 @@ def test_a_full_disk_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path) -> N
     made = Spool(in_memory=0)
     with pytest.raises(OSError, match="nowhere"):
         made.add(PIECES["text"])
+
+
+@pytest.mark.parametrize(
+    ("on", "method", "absent", "extra"),
+    [
+        ("t", "fuzzy", "numba", "dedup"),
+        ("v", "semantic", "numba", "dedup"),
+        ("v", "trajectory", "numba", "dedup"),
+        ("im", "phash", "numba", "dedup"),
+        ("im", "phash", "PIL", "images"),
+    ],
+)
+def test_a_missing_extra_says_what_to_install(on: str, method: str, absent: str, extra: str) -> None:
+    code = f"""
+import importlib.util, sys
+sys.modules[{absent!r}] = None
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == {absent!r} else found(name, *more)
+import robodf as rd
+df = rd.from_dict({{"t": ["a", "a", None], "v": [[1.0]] * 3, "im": [b"x"] * 3}})
+assert df.dedup("t").collect().height == 2
+try:
+    df.dedup({on!r}, method={method!r})
+except ImportError as error:
+    print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert f"pip install 'robodf[{extra}]'" in said.stdout
