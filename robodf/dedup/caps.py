@@ -13,7 +13,7 @@ class CappedWarning(UserWarning):
 
 
 class Caps:
-    """Tells what was capped: a warning, a row of `df.errors`, and the facts of the last run for `profile()`."""
+    """Tells what was capped: a warning, a row of `df.errors`, and the facts of the last run for `explain()`."""
 
     def __init__(self) -> None:
         self.log = ErrorLog()
@@ -29,6 +29,12 @@ class Caps:
                 "them alone, so some that are alike may have stayed"
             )
             self.note({"file": None, "error": text, "topic": None, "offset": None, "time": None})
+
+    def last_run(self) -> str:
+        """What the last run found and verified, for `explain()` and `profile()`; empty before the first."""
+        known = ((name, self.facts.get(name)) for name in ("rows", "candidates", "comparisons", "dropped", "index"))
+        said = ", ".join(f"{v:,} {n}" if isinstance(v, int) else f"{n} {v}" for n, v in known if v is not None)
+        return f" (last run: {said})" if said else ""
 
     @property
     def problems(self) -> list[dict]:

@@ -78,7 +78,7 @@ class Deduping(FrameBase):
             unless given. Pairs above the threshold are found more surely.
         shingle
             `rd.words(n)` or `rd.chars(n)`: the parts of a text that count, by default `rd.chars(5)`, which serves
-            captions as well as documents; `rd.words(5)` is three times as fast on long documents.
+            captions as well as documents; `rd.words(5)` is faster on long documents.
         normalize
             "text": lower case; punctuation and white space separate words and count no further. None: texts as they
             are.

@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+import robodf as rd
+
 pytest.importorskip("numba")
 
 from robodf.dedup import decide as decide_module
@@ -162,3 +164,11 @@ def test_pairs_of_the_best_become_pairs_of_all_that_are_the_same(seed: int) -> N
             wanted[a, b] = 1.0 if kind[a] == kind[b] else similarity[key]
     assert len(found[0]) == len(wanted)
     assert {(min(a, b), max(a, b)): s for a, b, s in zip(*(part.tolist() for part in found))} == wanted
+
+
+def test_explain_says_what_the_last_run_verified() -> None:
+    frame = rd.from_dict({"t": ["one two three", "one two three four", "ONE two three", "five"]})
+    found = frame.dedup("t", method="fuzzy", threshold=0.5)
+    assert "last run" not in str(found.explain())
+    assert found.collect().height == 2
+    assert "(last run: 4 rows, 2 candidates, 1 comparisons, 2 dropped)" in str(found.explain())

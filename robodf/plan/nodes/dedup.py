@@ -211,7 +211,7 @@ class Dedup(Plan):
 
     def label(self) -> str:
         what = "Clusters" if self.clusters else "Dedup"
-        return f"{what} on {self.said}: {self.how.method.describe()}"
+        return f"{what} on {self.said}: {self.how.method.describe()}{self.caps.last_run()}"
 
 
 @node
