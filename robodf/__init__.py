@@ -21,6 +21,7 @@ from robodf.frame.frame import PipelineDataFrame
 from robodf.frame.joining import concat
 from robodf.frame.making import from_arrow, from_dict, from_pandas, from_polars, from_ray, from_records
 from robodf.io.read import (
+    from_source,
     open_log,
     read,
     read_csv,
@@ -57,6 +58,7 @@ __all__ = [
     "from_polars",
     "from_ray",
     "from_records",
+    "from_source",
     "open_log",
     "phash",
     "read",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from robodf.errors import FileFormatError, NoFilesError, OptionError, hint, listing
 from robodf.io.files import is_remote, list_files, open_file
-from robodf.io.logs.containers import LOG_FILES, LOG_MAGIC
+from robodf.io.formats import HEAD, extensions, folder_format, format_of, formats
+from robodf.io.logs.containers import LOG_FILES
 
 if TYPE_CHECKING:
     from robodf.frame.frame import PipelineDataFrame
@@ -17,27 +18,15 @@ if TYPE_CHECKING:
 
 Paths = str | os.PathLike | Iterable[str | os.PathLike]
 
-EXTENSIONS = {
-    ".parquet": "parquet", ".pq": "parquet",
-    ".csv": "csv", ".tsv": "csv",
-    ".ndjson": "ndjson", ".jsonl": "ndjson",
-    ".json": "json",
-    ".arrow": "ipc", ".ipc": "ipc", ".feather": "ipc",
-    ".txt": "text", ".log": "text",
-    **dict.fromkeys(LOG_FILES, "log"),
-}  # fmt: skip
-
-_MAGIC = ((b"PAR1", "parquet"), (b"ARROW1", "ipc"), *((magic, "log") for magic, _ in LOG_MAGIC))
-
 
 def read(
     paths: Paths, format: str | None = None, *, storage_options: dict | None = None, **options: Any
 ) -> PipelineDataFrame:
     """A lazy frame of files: a path, a glob, a directory, or a list of them.
 
-    The format is found by content and extension, or said by `format`: parquet, csv, ndjson, json, ipc, text,
-    log (MCAP, .bag, .db3).
-    Other options go to that format's reader. Only names, footers and summaries are read now.
+    The format is found by content and extension, or said by `format`: one of `robodf.io.formats`, such as parquet, csv,
+    ndjson, json, ipc, text, log (MCAP, .bag, .db3). Other options go to that format's reader. Only names, footers and
+    summaries are read now.
 
     >>> import robodf as rd, tempfile, os
     >>> folder = tempfile.mkdtemp()
@@ -45,25 +34,31 @@ def read(
     >>> rd.read(os.path.join(folder, "*.parquet")).count_rows()
     2
     """
-    known = sorted({*EXTENSIONS.values(), "mcap"})
+    known = formats()
     if format is not None and format not in known:
-        raise OptionError(f"read: format={format!r}{hint(format, known)} Formats: {', '.join(known)}")
-    extensions = (".mcap",) if format == "mcap" else tuple(e for e, f in EXTENSIONS.items() if format in (None, f))
-    files = list_files(paths, extensions, storage_options)  # type: ignore[arg-type]
+        raise OptionError(f"read: format={format!r}{hint(format, known)} Formats: {', '.join(sorted(known))}")
+    if format is None and isinstance(paths, (str, os.PathLike)):
+        format = folder_format(os.fspath(paths))
+    if format is not None and known[format].folder is not None:
+        return known[format].read(paths, storage_options=storage_options, **options)
+    wanted = tuple(extensions()) if format is None else known[format].extensions
+    files = list_files(paths, wanted, storage_options)  # type: ignore[arg-type]
     if format is None:
-        formats = {path: _format_of(path, storage_options) for path in files}
-        kinds = sorted(set(formats.values()))
+        found = {path: _format_of(path, storage_options) for path in files}
+        kinds = sorted(set(found.values()))
         if len(kinds) > 1:
-            examples = [next(p for p in files if formats[p] == kind) for kind in kinds]
+            examples = [next(p for p in files if found[p] == kind) for kind in kinds]
             raise FileFormatError(
                 f"read: files of several formats ({', '.join(kinds)}), such as {listing(examples)}. "
                 "Pass format= to take one, or read each and join or concat them"
             )
         format = kinds[0]
-    readers = {"json": read_json, "text": read_text, "log": read_log, "mcap": read_mcap}
-    if format in readers:
-        return readers[format](files, storage_options=storage_options, **options)
-    return _tables(format, files, options, storage_options, f"read ({format})")
+    if format in _TABLES:
+        return _tables(format, files, options, storage_options, f"read ({format})")
+    return known[format].read(files, storage_options=storage_options, **options)
+
+
+_TABLES = ("parquet", "csv", "ndjson", "ipc")
 
 
 def read_parquet(paths: Paths, *, storage_options: dict | None = None, **options: Any) -> PipelineDataFrame:
@@ -96,7 +91,7 @@ def read_json(paths: Paths, *, storage_options: dict | None = None) -> PipelineD
     """A lazy frame of files with one JSON array of objects. The first file is read now, for its columns."""
     from robodf.io.json_files import json_files
 
-    return _frame(json_files(list_files(paths, (".json",), storage_options), storage_options))  # type: ignore[arg-type]
+    return from_source(json_files(list_files(paths, (".json",), storage_options), storage_options))  # type: ignore[arg-type]
 
 
 def read_text(paths: Paths, *, encoding: str = "utf-8", storage_options: dict | None = None) -> PipelineDataFrame:
@@ -104,7 +99,7 @@ def read_text(paths: Paths, *, encoding: str = "utf-8", storage_options: dict | 
     from robodf.io.text import text_lines
 
     files = list_files(paths, (".txt", ".log", ".md", ".text"), storage_options)  # type: ignore[arg-type]
-    return _frame(text_lines(files, encoding, storage_options))
+    return from_source(text_lines(files, encoding, storage_options))
 
 
 def read_log(paths: Paths, topic: str | None = None, *, start: Any = None, end: Any = None, on_error: str = "raise",
@@ -154,7 +149,7 @@ def _log(paths: Paths, extensions: tuple[str, ...], topic: str | None, start: An
     source = log_source(files, topic, start, end, on_error, storage_options)
     for path in lost:
         source.log.add(path, "metadata.yaml lists this file, but it is not there")
-    return _frame(source)
+    return from_source(source)
 
 
 def _log_files(
@@ -180,13 +175,12 @@ def _log_files(
 def _tables(format: str, paths: Paths, options: dict, storage: dict | None, doing: str) -> PipelineDataFrame:
     from robodf.io.tables import table_files
 
-    extensions = tuple(e for e, f in EXTENSIONS.items() if f == format)
-    files = list_files(paths, extensions, storage)  # type: ignore[arg-type]
+    files = list_files(paths, formats()[format].extensions, storage)  # type: ignore[arg-type]
     if format == "csv" and "separator" not in options and all(f.endswith(".tsv") for f in files):
         options = {**options, "separator": "\t"}
     if format in ("parquet", "ipc") and "hive_partitioning" not in options and _partitioned(paths, files):
         options = {**options, "hive_partitioning": True}
-    return _frame(table_files(format, files, options, storage, doing))
+    return from_source(table_files(format, files, options, storage, doing))
 
 
 def _partitioned(paths: Paths, files: list[str]) -> bool:
@@ -202,7 +196,17 @@ def _partitioned(paths: Paths, files: list[str]) -> bool:
     return all("=" in os.path.dirname(os.path.relpath(os.path.abspath(f), root)) for f in files)
 
 
-def _frame(source: Source) -> PipelineDataFrame:
+def from_source(source: Source) -> PipelineDataFrame:
+    """A lazy frame of a source, of robodf or your own (see `robodf.io.indexed_files`).
+
+    >>> import robodf as rd
+    >>> from robodf.io.text import text_lines
+    >>> import pathlib, tempfile
+    >>> name = pathlib.Path(tempfile.mkdtemp(), "a.txt")
+    >>> _ = name.write_text("one\\ntwo")
+    >>> rd.from_source(text_lines([str(name)], "utf-8", None)).collect()["text"].to_list()
+    ['one', 'two']
+    """
     from robodf.frame.frame import PipelineDataFrame
     from robodf.plan.nodes.scan import Scan
 
@@ -213,12 +217,8 @@ def _frame(source: Source) -> PipelineDataFrame:
 
 def _format_of(path: str, storage: dict | None) -> str:
     with open_file(path, storage) as file:
-        head = file.read_at(0, min(16, file.size))
-    for magic, format in _MAGIC:
-        if head.startswith(magic):
-            return format
-    for extension, format in EXTENSIONS.items():
-        if path.lower().endswith(extension):
-            return format
-    known = ", ".join(sorted(set(EXTENSIONS.values())))
-    raise FileFormatError(f"{path}: not a format that its content or extension tells; pass format=, one of {known}")
+        found = format_of(path, file.read_at(0, min(HEAD, file.size)), file.size)
+    if found is None:
+        known = ", ".join(sorted(formats()))
+        raise FileFormatError(f"{path}: not a format that its content or extension tells; pass format=, one of {known}")
+    return found

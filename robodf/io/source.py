@@ -6,15 +6,21 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from robodf.errors import QueryError
 from robodf.plan.expr import Expr
 
+if TYPE_CHECKING:
+    import numpy as np
+
 Columns = tuple[str, ...] | None
 """The wanted columns in schema order; None for all. `a.b` paths stand in `Request.fields`."""
+
+LOCATOR = "__robodf_locator"
+"""The column by which a source finds a row again: UInt64, ascending in the order of its rows."""
 
 
 class Support(enum.Enum):
@@ -33,6 +39,7 @@ class Request:
     predicates: tuple[Expr, ...] = ()
     limit: int | None = None
     fields: tuple[tuple[str, ...], ...] = ()  # nested paths: ("orientation", "x"); a column without one is read whole
+    locator: bool = False  # LOCATOR as a last column
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,14 @@ class Split:
     rows: int | None = None
     bytes: int | None = None
     key: str | None = None
+
+
+@dataclass(frozen=True)
+class Fetching:
+    """Bytes of files, by metadata alone: to read some columns of all rows, and to fetch those of the rows left."""
+
+    all: int
+    fetched: int
 
 
 @dataclass(frozen=True)
@@ -99,6 +114,26 @@ class Source(ABC):
     @abstractmethod
     def scan(self, request: Request) -> pl.LazyFrame:
         """The rows asked for, in file order, as a Polars query."""
+
+    # -- heavy columns ----------------------------------------------------------------------------------------
+
+    @property
+    def heavy(self) -> frozenset[str]:
+        """The columns that are worth fetching late: they cost much more than the others. Empty: none can be."""
+        return frozenset()
+
+    def fetch(self, locators: np.ndarray, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+        """Some heavy columns of some rows, by their locators, which ascend and have none twice (uint64).
+
+        Frames of exactly these columns, in the order of the locators, one row for each; none is larger than a few
+        dozen MiB unless one row is. What cannot be read any more is an error, or null where `on_error` says so: never a
+        row less.
+        """
+        raise QueryError(f"{self.describe()} finds no rows again")
+
+    def fetching(self, columns: tuple[str, ...], share: float) -> Fetching | None:
+        """What fetching these columns costs, where `share` (0 to 1) of the rows are left; None: it is not known."""
+        return None
 
     def support(self, predicate: Expr) -> Support:
         """What it does with a movable predicate on its columns."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
@@ -12,6 +13,7 @@ from sqlglot import exp
 from robodf.errors import SQLError
 from robodf.frame.frame import PipelineDataFrame
 from robodf.frame.making import as_frame
+from robodf.io.formats import Format, function
 from robodf.plan.base import Plan
 from robodf.plan.expr import Lit
 from robodf.sql.errors import missing
@@ -85,18 +87,35 @@ def _read(path: str) -> Plan:
     return read(path)._plan
 
 
-def _readers() -> dict[str, tuple[Callable[..., PipelineDataFrame], tuple[str, ...]]]:
-    from robodf.io import read as io
+_OTHER_NAMES = {
+    "parquet_scan": "read_parquet", "read_csv_auto": "read_csv", "read_json_auto": "read_json", "log": "read_log",
+    "read_rosbag": "read_log", "mcap": "read_mcap",
+}  # fmt: skip
+"""Table functions under the names that users of DuckDB and ROS look for."""
 
-    log = ("topic", "start", "end", "on_error")
-    return {
-        "read_parquet": (io.read_parquet, ("hive_partitioning",)), "parquet_scan": (io.read_parquet, ()),
-        "read_csv": (io.read_csv, ("separator", "has_header", "skip_rows")), "read_csv_auto": (io.read_csv, ()),
-        "read_ndjson": (io.read_ndjson, ()), "read_json": (io.read_json, ()), "read_json_auto": (io.read_json, ()),
-        "read_ipc": (io.read_ipc, ()), "read_text": (io.read_text, ("encoding",)),
-        "read_log": (io.read_log, log), "log": (io.read_log, log), "read_rosbag": (io.read_rosbag, log),
-        "read_mcap": (io.read_mcap, log), "mcap": (io.read_mcap, log), "read": (io.read, ("format",)),
-    }  # fmt: skip
+_OPTIONS = {
+    "read_parquet": ("hive_partitioning",),
+    "read_csv": ("separator", "has_header", "skip_rows"),
+    "read": ("format",),
+}
+"""Options of readers that pass theirs on to Polars."""
+
+
+def _readers() -> dict[str, tuple[Callable[..., PipelineDataFrame], tuple[str, ...]]]:
+    """`read_<format>` of every format that `rd.read` knows, with the options that its function names."""
+    from robodf.io.formats import formats
+    from robodf.io.read import read
+
+    found: dict[str, tuple[Callable[..., PipelineDataFrame], tuple[str, ...]]] = {"read": (read, _OPTIONS["read"])}
+    for format in formats().values():
+        name = f"read_{format.name}"
+        found[name] = (format.read, _OPTIONS.get(name) or _named_options(format))
+    return {**found, **{other: found[name] for other, name in _OTHER_NAMES.items()}}
+
+
+def _named_options(format: Format) -> tuple[str, ...]:
+    _, *named = inspect.signature(function(format.reader)).parameters.values()
+    return tuple(p.name for p in named if p.kind is not p.VAR_KEYWORD and p.name != "storage_options")
 
 
 def table_function(query: Query, node: exp.Anonymous, stage: Stage) -> Plan:

@@ -110,25 +110,6 @@ def test_import_is_light() -> None:
     assert said.stdout.strip() == "[]"
 
 
-def test_import_adds_little_to_that_of_polars() -> None:
-    """At most 0.25 s over `import polars`: the least of several runs each, in turn, tried again on a busy machine."""
-
-    def least(module: str, runs: int, known: list[float]) -> None:
-        code = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
-        for _ in range(runs):
-            said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-            known.append(float(said.stdout))
-
-    ours: list[float] = []
-    polars: list[float] = []
-    for _ in range(8):
-        least("polars", 2, polars)
-        least("robodf", 2, ours)
-        if min(ours) - min(polars) <= 0.25:
-            return
-    pytest.fail(f"import robodf takes {min(ours):.3f} s, import polars {min(polars):.3f} s")
-
-
 def test_every_public_method_of_a_frame_has_a_docstring() -> None:
     bare = [
         name for name, value in inspect.getmembers(robodf.PipelineDataFrame)

@@ -1,0 +1,1 @@
+"""Decoded images: what a column of them is, and what can be done with it."""

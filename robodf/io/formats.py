@@ -1,0 +1,110 @@
+"""The formats that `rd.read` knows: how each is recognised, and what reads it.
+
+A format is one line of `FORMATS`. Packages add theirs by an entry point of the group "robodf.sources" that names a
+`Format`; they are asked after our own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from robodf.errors import OptionError
+from robodf.io.logs.containers import LOG_FILES, LOG_MAGIC
+
+HEAD = 4096
+"""Bytes from the start of a file that a format is recognised by."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """`name`, and the reader "module:function", which takes paths and keyword options.
+
+    A file is of the first format with one of its `magic` bytes (offset, bytes) at the start, or whose `sniff`
+    ("module:function") says so of the first bytes and the size of a file; else its extension tells. `folder`
+    ("module:function") says of a directory whether it is one data set of this format, such as a folder of LeRobot.
+    """
+
+    name: str
+    reader: str
+    extensions: tuple[str, ...] = ()
+    magic: tuple[tuple[int, bytes], ...] = ()
+    sniff: str | None = None
+    folder: str | None = None
+
+    def read(self, *args: Any, **options: Any) -> Any:
+        """What the reader makes of the paths."""
+        return function(self.reader)(*args, **options)
+
+
+_READ = "robodf.io.read:"
+
+FORMATS: tuple[Format, ...] = (
+    Format("parquet", _READ + "read_parquet", (".parquet", ".pq"), ((0, b"PAR1"),)),
+    Format("csv", _READ + "read_csv", (".csv", ".tsv")),
+    Format("ndjson", _READ + "read_ndjson", (".ndjson", ".jsonl")),
+    Format("json", _READ + "read_json", (".json",)),
+    Format("ipc", _READ + "read_ipc", (".arrow", ".ipc", ".feather"), ((0, b"ARROW1"),)),
+    Format("text", _READ + "read_text", (".txt", ".log")),
+    Format("log", _READ + "read_log", tuple(LOG_FILES), tuple((0, magic) for magic, _ in LOG_MAGIC)),
+    Format("mcap", _READ + "read_mcap", (".mcap",)),  # of logs these alone
+)
+
+
+@cache
+def formats() -> dict[str, Format]:
+    """All formats by name, those of installed packages too.
+
+    OptionError where an entry point names something else, or a name that is taken.
+    """
+    from importlib.metadata import entry_points
+
+    found = {format.name: format for format in FORMATS}
+    for point in entry_points(group="robodf.sources"):
+        format = point.load()
+        if not isinstance(format, Format):
+            raise OptionError(f"the entry point {point.name!r} of {point.value} is no robodf.io.formats.Format")
+        if format.name in found:
+            raise OptionError(f"the entry point {point.name!r}: there is a format {format.name!r} already")
+        found[format.name] = format
+    return found
+
+
+@cache
+def extensions() -> dict[str, str]:
+    """The format that each extension stands for: the first that names it."""
+    found: dict[str, str] = {}
+    for format in formats().values():
+        for extension in format.extensions:
+            found.setdefault(extension, format.name)
+    return found
+
+
+def format_of(path: str, head: bytes, size: int) -> str | None:
+    """The name of the format of a file, by its first `HEAD` bytes, then by its name; None where neither tells."""
+    for format in formats().values():
+        if any(head[at : at + len(magic)] == magic for at, magic in format.magic):
+            return format.name
+    for format in formats().values():
+        if format.sniff is not None and function(format.sniff)(head, size):
+            return format.name
+    lower = path.lower()
+    ends = [e for e in extensions() if lower.endswith(e)]
+    return extensions()[max(ends, key=len)] if ends else None
+
+
+def folder_format(path: str) -> str | None:
+    """The format of which a directory is one data set, or None."""
+    for format in formats().values():
+        if format.folder is not None and function(format.folder)(path):
+            return format.name
+    return None
+
+
+def function(name: str) -> Callable[..., Any]:
+    """The function that "module:function" of a format names."""
+    module, attribute = name.split(":")
+    return getattr(importlib.import_module(module), attribute)
