@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
@@ -74,7 +74,8 @@ class IndexedFiles(Source):
     log: ErrorLog = field(compare=False, default_factory=ErrorLog)
     numbers: tuple[int, ...] = ()  # of the files of a part, in the whole
 
-    __hash__ = Source.hash_once
+    def __init_subclass__(cls) -> None:
+        cls.__hash__ = Source.hash_once  # type: ignore[method-assign] - a dataclass would hash all names each time
 
     # -- what a format says -----------------------------------------------------------------------------------
 
@@ -111,6 +112,11 @@ class IndexedFiles(Source):
     def __post_init__(self) -> None:
         if not self.numbers:
             object.__setattr__(self, "numbers", tuple(range(len(self.paths))))
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each file."""
+        return {path: size for path, (size, _) in zip(self.paths, self.state)}
 
     @property
     def light(self) -> frozenset[str]:

@@ -94,12 +94,34 @@ def read_json(paths: Paths, *, storage_options: dict | None = None) -> PipelineD
     return from_source(json_files(list_files(paths, (".json",), storage_options), storage_options))  # type: ignore[arg-type]
 
 
-def read_text(paths: Paths, *, encoding: str = "utf-8", storage_options: dict | None = None) -> PipelineDataFrame:
-    """A lazy frame of text files, one row a line: path, line (from 1), text."""
-    from robodf.io.text import text_lines
+def read_text(paths: Paths, *, mode: str = "line", encoding: str = "utf-8", on_error: str = "raise",
+              storage_options: dict | None = None) -> PipelineDataFrame:  # fmt: skip
+    """A lazy frame of text files: one row a line, a paragraph, or a document.
 
+    mode="line" gives path, line (from 1) and text; "paragraph" gives path, paragraph (from 1), the line where it begins
+    and text: lines that lie between blank ones; "document" gives path, size (bytes) and text, the whole file as it is.
+    Of documents, filters on path and size are answered before any is read. Text that is not of the encoding is an
+    error, or of a document null under on_error="skip" and "collect" (`df.errors` tells).
+
+    >>> import robodf as rd, pathlib, tempfile
+    >>> name = pathlib.Path(tempfile.mkdtemp(), "a.txt")
+    >>> _ = name.write_text("Pick up\\nthe cup.\\n\\nOpen it.")
+    >>> rd.read_text(name, mode="paragraph").select("line", "text").collect().rows()
+    [(1, 'Pick up\\nthe cup.'), (4, 'Open it.')]
+    """
+    from robodf.io.text import check_encoding, text_lines
+    from robodf.io.text_documents import TextDocuments
+
+    modes = ("line", "paragraph", "document")
+    if mode not in modes:
+        raise OptionError(f"read_text: mode={mode!r}{hint(str(mode), modes)} Modes: {', '.join(modes)}")
     files = list_files(paths, (".txt", ".log", ".md", ".text"), storage_options)  # type: ignore[arg-type]
-    return from_source(text_lines(files, encoding, storage_options))
+    if mode == "document":
+        check_encoding(encoding)
+        return from_source(TextDocuments.of(files, storage_options, on_error, encoding=encoding))
+    if on_error != "raise":
+        raise OptionError(f"read_text: on_error={on_error!r} is for mode='document': text of lines is read to the end")
+    return from_source(text_lines(files, encoding, storage_options, mode == "paragraph"))
 
 
 def read_log(paths: Paths, topic: str | None = None, *, start: Any = None, end: Any = None, on_error: str = "raise",
