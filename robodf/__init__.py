@@ -8,7 +8,7 @@
 
 from polars import selectors
 
-from robodf import errors, ros
+from robodf import errors, ros, text
 from robodf.config import config
 from robodf.dedup.phash import phash
 from robodf.dedup.shingles import Chars as chars
@@ -74,6 +74,7 @@ __all__ = [
     "ros",
     "selectors",
     "sql",
+    "text",
     "words",
     *_functions,
 ]
