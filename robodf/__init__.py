@@ -20,6 +20,10 @@ from robodf.frame.embedding import embed
 from robodf.frame.frame import PipelineDataFrame
 from robodf.frame.joining import concat
 from robodf.frame.making import from_arrow, from_dict, from_pandas, from_polars, from_ray, from_records
+from robodf.io.binary_files import read_binary
+from robodf.io.calibration import read_calibration
+from robodf.io.msgpack_files import read_msgpack
+from robodf.io.protobuf_files import read_protobuf
 from robodf.io.read import (
     from_source,
     open_log,
@@ -34,6 +38,8 @@ from robodf.io.read import (
     read_rosbag,
     read_text,
 )
+from robodf.io.robots import forward_kinematics, read_sdf, read_urdf
+from robodf.io.yaml_files import read_yaml
 from robodf.plan.expr import Expr
 from robodf.plan.functions import *  # noqa: F403 - the names are generated: see plan/functions.py
 from robodf.plan.functions import __all__ as _functions
@@ -75,6 +81,14 @@ __all__ = [
     "selectors",
     "sql",
     "text",
+    "forward_kinematics",
+    "read_binary",
+    "read_calibration",
+    "read_msgpack",
+    "read_protobuf",
+    "read_sdf",
+    "read_urdf",
+    "read_yaml",
     "words",
     *_functions,
 ]

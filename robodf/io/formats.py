@@ -50,6 +50,13 @@ FORMATS: tuple[Format, ...] = (
     Format("ipc", _READ + "read_ipc", (".arrow", ".ipc", ".feather"), ((0, b"ARROW1"),)),
     Format("text", _READ + "read_text", (".txt", ".log")),
     Format("log", _READ + "read_log", tuple(LOG_FILES), tuple((0, magic) for magic, _ in LOG_MAGIC)),
+    Format("yaml", "robodf.io.yaml_files:read_yaml", (".yaml", ".yml")),
+    Format("calibration", "robodf.io.calibration:read_calibration"),  # by name only: it is YAML too
+    Format("msgpack", "robodf.io.msgpack_files:read_msgpack", (".msgpack", ".mpk")),
+    Format("binary", "robodf.io.binary_files:read_binary"),  # by name only: nothing tells its fields
+    Format("protobuf", "robodf.io.protobuf_files:read_protobuf"),  # by name only: its schema lies elsewhere
+    Format("urdf", "robodf.io.robots:read_urdf", (".urdf",)),
+    Format("sdf", "robodf.io.robots:read_sdf", (".sdf", ".world")),
     Format("mcap", _READ + "read_mcap", (".mcap",)),  # of logs these alone
 )
 

@@ -118,6 +118,14 @@ class IndexedFiles(Source):
         """The bytes of each file."""
         return {path: size for path, (size, _) in zip(self.paths, self.state)}
 
+    def index_of(self, path: str, columns: tuple[str, ...]) -> pl.DataFrame:
+        """The index of a file, once more where it was made a moment ago."""
+        return self._index(self._places[path], columns)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {path: k for k, path in enumerate(self.paths)}
+
     @property
     def light(self) -> frozenset[str]:
         """The columns of the index, and PATH."""
@@ -256,9 +264,9 @@ class IndexedFiles(Source):
         return rows.select(*light, LOCATOR)
 
     def _index(self, k: int, columns: tuple[str, ...]) -> pl.DataFrame:
-        key = (type(self), self.paths[k], self.state[k], self._options, columns)
+        key = (type(self), self.paths[k], self.state[k], self._options)
         found = _indexes.get(key)
-        if found is None:
+        if found is None or not set(columns) <= set(found.columns):
             found = self.index(self.paths[k], columns)
             types = {name: self.schema[name] for name in columns}
             if {name: found.schema.get(name) for name in columns} != types:
@@ -290,9 +298,9 @@ class _Indexes:
 
     def put(self, key: tuple, index: pl.DataFrame) -> None:
         with self._lock:
-            if key not in self._found:
-                self._found[key] = index
-                self._size += int(index.estimated_size())
+            before = self._found.pop(key, None)
+            self._found[key] = index
+            self._size += int(index.estimated_size()) - (0 if before is None else int(before.estimated_size()))
             while self._size > self._most:
                 self._size -= int(self._found.popitem(last=False)[1].estimated_size())
 

@@ -45,6 +45,9 @@ def read(
     files = list_files(paths, wanted, storage_options)  # type: ignore[arg-type]
     if format is None:
         found = {path: _format_of(path, storage_options) for path in files}
+        if "log" in found.values():  # rosbag2 keeps a metadata.yaml beside the files of a recording
+            files = [path for path in files if os.path.basename(path) != "metadata.yaml"]
+            found = {path: found[path] for path in files}
         kinds = sorted(set(found.values()))
         if len(kinds) > 1:
             examples = [next(p for p in files if found[p] == kind) for kind in kinds]

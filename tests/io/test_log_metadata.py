@@ -13,11 +13,12 @@ import pytest
 import zstandard
 
 from robodf.errors import FileFormatError, NoFilesError
+from robodf.io import yaml_text
 from robodf.io.files import FileReader, open_file
 from robodf.io.logs import local_copy as copies
-from robodf.io.logs import metadata
 from robodf.io.logs.local_copy import local_copy
-from robodf.io.logs.metadata import MAX_SIZE, metadata_beside, parse_metadata, read_metadata
+from robodf.io.logs.metadata import metadata_beside, parse_metadata, read_metadata
+from robodf.io.yaml_text import MOST_BYTES
 
 
 def test_every_real_metadata_is_read_and_agrees_with_itself(real_data):
@@ -118,7 +119,7 @@ def test_what_is_not_said_is_not_made_up(body):
         ("a: \x00", "not valid YAML"),
         ("[" * 5000, "nested more than"),
         (b"\xff\xfe\x00", "not UTF-8"),
-        ("x" * (MAX_SIZE + 1), "has more than"),
+        ("x" * (MOST_BYTES + 1), "has more than"),
     ],
 )  # fmt: skip
 def test_damaged_metadata_is_refused(text, message):
@@ -136,11 +137,11 @@ def test_files_outside_of_the_folder_are_refused(name):
 
 
 def test_references_do_not_multiply(monkeypatch):
-    monkeypatch.setattr(metadata, "_MAX_NODES", 3000)
+    monkeypatch.setattr(yaml_text, "_MOST_NODES", 3000)
     lines = ["a0: &a0 {k: v}"]
     lines += [f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 60)]
     text = "\n".join([*lines, "rosbag2_bagfile_information: {version: 3, relative_file_paths: *a59}"])
-    with pytest.raises(FileFormatError, match="relative_file_paths is not a list"):
+    with pytest.raises(FileFormatError, match="more than 3000 values"):
         parse_metadata(text, "metadata.yaml")
     many = "rosbag2_bagfile_information: [" + "1," * 3000 + "]"
     with pytest.raises(FileFormatError, match="more than 3000 values"):

@@ -9,11 +9,9 @@ from typing import Any
 
 from robodf.errors import FileFormatError, NoFilesError
 from robodf.io.files import is_remote
+from robodf.io.yaml_text import MOST_BYTES, documents, untyped
 
 NAME = "metadata.yaml"
-MAX_SIZE = 16 << 20
-_MAX_NODES = 100_000  # a recording of 1,000 topics with their QoS has a third of it
-_MAX_DEPTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ def read_metadata(path: str | os.PathLike[str]) -> Metadata:
         name = os.path.join(name, NAME)
     try:
         with open(name, "rb") as file:
-            text = file.read(MAX_SIZE + 1)
+            text = file.read(MOST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise NoFilesError(f"no file {name}") from None
     return parse_metadata(text, name)
@@ -87,12 +85,7 @@ def parse_metadata(text: bytes | str, name: str) -> Metadata:
     >>> parse_metadata("rosbag2_bagfile_information: {version: 4}", "/data/drive/metadata.yaml").name
     'drive'
     """
-    if len(text) > MAX_SIZE:
-        raise FileFormatError(f"{name}: has more than {MAX_SIZE} bytes; a rosbag2 metadata.yaml has some thousand")
-    try:
-        document = _load(text if isinstance(text, str) else text.decode("utf-8-sig"), name)
-    except UnicodeDecodeError as error:
-        raise FileFormatError(f"{name}: is not UTF-8 text: {error}") from None
+    document = next(documents(text, name, untyped), None)
     root = document.get("rosbag2_bagfile_information") if isinstance(document, dict) else None
     if isinstance(document, dict) and "storage_identifier" in document:
         root = document  # as recorders keep it inside the file
@@ -176,69 +169,3 @@ def _inside(path: Any, name: str) -> str:
             f"instead of the folder to read them"
         )
     return path
-
-
-def _load(text: str, name: str) -> Any:
-    """The first document of a YAML text as dicts, lists and texts.
-
-    Built from the parser's events, since constructors resolve tags and merge keys, by which a small hostile file
-    becomes a large one. The names behind anchors are kept: yaml-cpp writes them for values that occur twice.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-    from ruamel.yaml.events import (
-        AliasEvent,
-        DocumentEndEvent,
-        MappingEndEvent,
-        MappingStartEvent,
-        ScalarEvent,
-        SequenceEndEvent,
-        SequenceStartEvent,
-    )
-
-    anchors: dict[str, Any] = {}
-    stack: list[tuple[Any, list]] = []  # what is being built, and the items it has so far
-    nodes = 0
-    try:
-        for event in YAML(typ="safe", pure=True).parse(text):
-            if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
-                made: Any = {} if isinstance(event, MappingStartEvent) else []
-                if event.anchor:
-                    anchors[event.anchor] = made
-                stack.append((made, []))
-                if len(stack) > _MAX_DEPTH:
-                    raise FileFormatError(f"{name}: is nested more than {_MAX_DEPTH} deep")
-                continue
-            if isinstance(event, ScalarEvent):
-                value: Any = event.value
-                if event.style is None and value in ("~", "null", "Null", "NULL"):
-                    value = None
-                if event.anchor:
-                    anchors[event.anchor] = value
-            elif isinstance(event, AliasEvent):
-                if event.anchor not in anchors:
-                    raise FileFormatError(f"{name}: refers to an anchor that it does not define")
-                value = anchors[event.anchor]
-            elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
-                value, items = stack.pop()
-                if isinstance(value, list):
-                    value.extend(items)
-                else:
-                    keys = [k if isinstance(k, str) else "" for k in items[::2]]
-                    value.update(zip(keys, items[1::2]))
-            elif isinstance(event, DocumentEndEvent):
-                return anchors.get("")
-            else:
-                continue
-            nodes += 1
-            if nodes > _MAX_NODES:
-                raise FileFormatError(f"{name}: has more than {_MAX_NODES} values")
-            if stack:
-                stack[-1][1].append(value)
-            else:
-                anchors[""] = value  # the root; an anchor's own name is never empty
-    except (YAMLError, ValueError, OverflowError) as error:
-        if isinstance(error, FileFormatError):
-            raise
-        raise FileFormatError(f"{name}: is not valid YAML: {str(error)[:500]}") from None
-    return None

@@ -8,7 +8,8 @@ from typing import Any
 from robodf.errors import FileFormatError, NoFilesError
 from robodf.io.files import is_remote, open_file
 from robodf.io.logs.containers import bare_name
-from robodf.io.logs.metadata import MAX_SIZE, NAME, parse_metadata
+from robodf.io.logs.metadata import NAME, parse_metadata
+from robodf.io.yaml_text import MOST_BYTES
 
 _MARK = b"rosbag2_bagfile_information"
 
@@ -55,7 +56,7 @@ def _listed(path: str, storage: dict[str, Any] | None, problems: list[tuple[str,
     except NoFilesError:
         return frozenset()
     with file:
-        text = file.read_at(0, min(file.size, MAX_SIZE + 1))
+        text = file.read_at(0, min(file.size, MOST_BYTES + 1))
     if _MARK not in text:
         return frozenset()
     try:
