@@ -60,10 +60,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Fetching:
-    """Bytes of files, by metadata alone: to read some columns of all rows, and to fetch those of the rows left."""
+    """Bytes of files, by metadata alone: to read some columns of all rows, and to fetch those of the rows left.
+
+    `done` says what is done with such bytes, where files are read anyway: "decoded".
+    """
 
     all: int
     fetched: int
+    done: str = "read"
 
 
 @dataclass(frozen=True)
