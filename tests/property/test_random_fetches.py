@@ -1,0 +1,74 @@
+"""Random plans over sources with heavy columns, which are fetched late wherever that can be."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+
+import heavy
+import plans
+import pytest
+from cutting import LIMITS, run_cut
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+import robodf as rd
+from robodf import col
+from robodf.optimizer import optimize
+from robodf.physical.cut import cut
+from robodf.plan.base import plans as nodes_of
+from robodf.plan.base import tree
+from robodf.plan.nodes.fetch import Fetch
+
+SHARDS = 4
+PLANS = int(os.environ.get("ROBODF_PROPERTY_PLANS", "2000")) // 4
+SEED = int(os.environ.get("ROBODF_PROPERTY_SEED", "0"))
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns are fetched late wherever they can be, and every table has heavy ones."""
+    rule = sys.modules["robodf.optimizer.fetch_late"]
+    monkeypatch.setattr(rule, "pays", lambda found: found is not None)
+    monkeypatch.setattr(plans, "base", heavy.heavy_base)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_random_fetches(shard: int, always: None) -> None:
+    fetches: Counter[bool] = Counter()
+
+    @seed(SHARDS * SEED + shard)
+    @settings(
+        max_examples=max(1, PLANS // SHARDS),
+        database=None,
+        deadline=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        d = plans.Draw(lambda low, high: data.draw(st.integers(low, high)))
+        limits = d.pick(LIMITS) if d.chance(40) else None
+        state = plans.plan(d, {})
+        optimized = optimize(state.frame._plan)
+        fetches[any(isinstance(n, Fetch) for n in nodes_of(optimized))] += 1
+        if limits is None:
+            plans.check(state)
+            return
+        wanted = plans._attempt(lambda: state.lazy.collect(engine="in-memory"))
+        schema = plans._attempt(state.lazy.collect_schema)
+        if isinstance(wanted, BaseException) or schema != wanted.schema:
+            return
+        found = plans._attempt(lambda: run_cut(state.frame._plan, limits))
+        wrong = plans._wrong(found, wanted, state.ordered)
+        if wrong is not None and not plans._engine_is_wrong(state, wanted):
+            said = "\n  ".join(state.steps)
+            raise AssertionError(f"{wrong}\n  {said}\n{tree(cut(optimized, limits).plan)}") from plans._cause(found)
+
+    plans.ENGINE.clear()
+    check()
+    assert len(plans.ENGINE) <= 1 + PLANS // SHARDS // 50, plans.ENGINE
+    assert fetches[True] * 8 >= sum(fetches.values()), f"too few plans fetch: {fetches}"
