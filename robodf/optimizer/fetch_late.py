@@ -235,11 +235,13 @@ def _over(old: Plan, k: int, below: Plan, out: frozenset[str], locator: str) -> 
     """A node over another input number `k`, with the columns `out` and the locator."""
     inputs = list(old.inputs())
     inputs[k] = below
-    pruned = old.prune(out)
-    if type(pruned) is not type(old) or any(a is not b for a, b in zip(pruned.inputs(), old.inputs())):
-        return None
-    if isinstance(pruned, Select):
-        pruned = pruned.replace(exprs=(*pruned.exprs, (locator, Col(locator))))
+    if isinstance(old, Select):
+        kept = tuple((name, e) for name, e in old.exprs if not isinstance(name, str) or name in out)
+        pruned: Plan = old.replace(exprs=(*kept, (locator, Col(locator))))
+    else:
+        pruned = old.prune(out)
+        if type(pruned) is not type(old) or any(a is not b for a, b in zip(pruned.inputs(), old.inputs())):
+            return None
     new = pruned.with_inputs(tuple(inputs))
     if new.carries(k, locator) != locator or not _alike(new.schema, old.schema, out, locator):
         return None
