@@ -34,8 +34,8 @@ RULES: tuple[Rule, ...] = (
     count_from_metadata,  # after both: a count needs to know what the scan was asked
     fuse_rowwise,  # before pruning: fewer nodes to prune
     fuse_map_batches,
-    # After all that moves predicates and limits: what is in the scan needs no fetch. Before a dedup reads apart: its twin
-    # would be a second parent, and where it reads light columns alone there is less to be read twice.
+    # After all that moves predicates and limits: what is in the scan needs no fetch. Before a dedup reads apart: its
+    # twin would be a second parent, and where it has light columns alone there is less to be read twice.
     fetch_late,
     choose_rows_first,  # after all that moves predicates: once a dedup reads apart, nothing goes below it
     prune_columns,  # last: it looks at the whole plan, and every other rule changes what is read

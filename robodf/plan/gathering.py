@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
 import numpy as np
@@ -84,17 +84,22 @@ class Gathering:
             self._rows = max(1, min(fitting, 8 * self._rows))
         return pl.concat(frames, rechunk=False), wanted
 
-    def _frames(self, wanted: np.ndarray) -> Iterator[pl.DataFrame]:
+    def _frames(self, wanted: np.ndarray) -> Generator[pl.DataFrame, None, None]:
         if not len(wanted):
             return
         given = 0
-        with closing(self._fetch(wanted)) as source:  # type: ignore[type-var]
+        source = self._fetch(wanted)
+        try:
             for frame in source:
                 if dict(frame.schema) != self._types:
                     raise FileFormatError(f"fetched the columns {dict(frame.schema)}, not {self._types}")
                 given += frame.height
                 if frame.height:
                     yield frame
+        finally:
+            close = getattr(source, "close", None)  # generators have it
+            if close is not None:
+                close()
         if given != len(wanted):
             raise FileFormatError(f"{len(wanted)} rows were to be fetched, {given} were there; have the files changed?")
 

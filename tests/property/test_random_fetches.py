@@ -8,6 +8,7 @@ from collections import Counter
 
 import heavy
 import plans
+import polars as pl
 import pytest
 from cutting import LIMITS, run_cut
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -20,6 +21,7 @@ from robodf.physical.cut import cut
 from robodf.plan.base import plans as nodes_of
 from robodf.plan.base import tree
 from robodf.plan.nodes.fetch import Fetch
+from robodf.plan.nodes.scan import Scan
 
 SHARDS = 4
 PLANS = int(os.environ.get("ROBODF_PROPERTY_PLANS", "2000")) // 4
@@ -72,3 +74,45 @@ def test_random_fetches(shard: int, always: None) -> None:
     check()
     assert len(plans.ENGINE) <= 1 + PLANS // SHARDS // 50, plans.ENGINE
     assert fetches[True] * 8 >= sum(fetches.values()), f"too few plans fetch: {fetches}"
+
+
+REDUCERS = {
+    "filter": lambda f: f.filter(col("i") > 2),
+    "semi-join": lambda f: f.join(rd.from_dict({"k": [1, 3]}), on="k", how="semi", maintain_order="left"),
+    "anti-join": lambda f: f.join(rd.from_dict({"k": [1, 3]}), on="k", how="anti", maintain_order="left"),
+    "dedup": lambda f: f.dedup("k"),
+    "top": lambda f: f.sort("i", descending=True).head(3),
+    "sample": lambda f: f.sample(n=3, seed=2),
+    "share": lambda f: f.sample(fraction=0.4, seed=2),
+    "unique": lambda f: f.unique("k", keep="first", maintain_order=True),
+    "unique last": lambda f: f.unique("b", keep="last", maintain_order=True),
+    "tail": lambda f: f.tail(2),
+}
+
+
+@pytest.mark.parametrize("limits", [None, *LIMITS], ids=["local", "shuffled", "some", "many"])
+@pytest.mark.parametrize("reducer", REDUCERS)
+def test_no_more_rows_are_read_than_are_left(reducer: str, limits: object, always: None) -> None:
+    source = heavy.heavy_source("runs", frozenset(["x", "s", "p", "l"]), frozenset(["i"]))
+    frame = REDUCERS[reducer](rd.PipelineDataFrame(Scan(source)))
+    wanted = REDUCERS[reducer](rd.from_polars(plans.TABLES["runs"])).collect(engine="local")
+    heavy.READ.clear()
+    found = frame.collect(engine="local") if limits is None else run_cut(frame._plan, limits)  # type: ignore[arg-type]
+    assert plans.difference(found, wanted, True) is None
+    assert 0 < found.height < plans.TABLES["runs"].height
+    read = Counter(column for _, _, column in heavy.READ)
+    assert read == dict.fromkeys(["x", "s", "p", "l"], found.height)
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+def test_locators_of_partitions_are_those_of_the_whole(limits: object, always: None) -> None:
+    source = heavy.heavy_source("runs", frozenset(["s"]))
+    marks = heavy.heavy_source("marks", frozenset(["y", "s"]))
+    a, b = (rd.PipelineDataFrame(Scan(s)) for s in (source, marks))
+    frame = (
+        a.join(b, on="k", how="full", suffix=".b").filter(col("i").is_not_null() | col("y").is_null()).sort("i", "i.b")
+    )
+    wanted = plans.TABLES["runs"].join(plans.TABLES["marks"], on="k", how="full", suffix=".b")
+    wanted = wanted.filter(pl.col("i").is_not_null() | pl.col("y").is_null()).sort("i", "i.b")
+    found = run_cut(frame._plan, limits)  # type: ignore[arg-type]
+    assert plans.difference(found, wanted, False) is None

@@ -16,7 +16,7 @@ class Scan(Plan):
     """The rows of a source, with what was pushed into it.
 
     `columns` are in schema order; `fields` are paths into struct columns that replace whole columns; `limit` counts
-    the rows that satisfy `predicates`. With `locator` the column LOCATOR, by which the source finds a row again, is last.
+    the rows that satisfy `predicates`. With `locator` LOCATOR is a last column, by which the source finds a row again.
     """
 
     source: Source
