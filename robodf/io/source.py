@@ -139,6 +139,14 @@ class Source(ABC):
         """What fetching these columns costs, where `share` (0 to 1) of the rows are left; None: it is not known."""
         return None
 
+    def fetching_beside(self, columns: tuple[str, ...], share: float, beside: tuple[str, ...]) -> Fetching | None:
+        """As `fetching`, where the columns `beside` are read of all rows first: bytes of the others may be among theirs."""
+        return self.fetching(columns, share)
+
+    def fetcher(self) -> Source:
+        """The source that a plan carries to other processes for `fetch`: with what would cost reading to find out."""
+        return self
+
     def support(self, predicate: Expr) -> Support:
         """What it does with a movable predicate on its columns."""
         return Support.NONE

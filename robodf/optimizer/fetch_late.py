@@ -22,6 +22,10 @@ MOST = 0.8
 """Share of these bytes above which nothing is fetched late: the estimates are no better than that, and a second visit
 to each file costs something too."""
 
+MOST_DECODED = 0.25
+"""The same where the bytes are read in any case: what is saved is to decode and hold them, and those that are left are
+decompressed a second time, which costs some times what decoding does."""
+
 _ROW = 64 << 10  # bytes of a row, of which nothing is known but that it has a heavy column
 _ROWS = 1000.0  # of an input of which nothing is known
 
@@ -98,7 +102,9 @@ def pays(found: Fetching | None) -> bool:
     >>> pays(Fetching(all=1 << 30, fetched=1 << 20)), pays(Fetching(all=1 << 30, fetched=1 << 30)), pays(None)
     (True, False, False)
     """
-    return found is not None and found.all >= LEAST and found.fetched <= MOST * found.all
+    if found is None or found.all < LEAST:
+        return False
+    return found.fetched <= (MOST if found.done == "read" else MOST_DECODED) * found.all
 
 
 def _rows(plan: Plan) -> dict[int, float]:
@@ -171,6 +177,8 @@ def _paying(way: _Way, rows: dict[int, float]) -> dict[int, Expected]:
     if way.scan.predicates or way.scan.limit is not None:
         before = min(1.0, total / max(_of_leaf(Scan(source)), 1.0))
     left, in_order = 1.0, True
+    later = {column for stop in way.stops[1:] for _, column in stop}
+    beside = tuple(column for column in way.scan.request.columns if column not in later)
     found: dict[int, Expected] = {}
     for height in range(1, len(way.stops)):
         n, k = way.nodes[height - 1]
@@ -178,7 +186,7 @@ def _paying(way: _Way, rows: dict[int, float]) -> dict[int, Expected]:
         in_order = in_order and _keeps_order(n)
         columns = tuple(column for _, column in way.stops[height])
         if columns:
-            said = cost(lambda share: source.fetching(columns, share), before, left, in_order)  # noqa: B023
+            said = cost(lambda share: source.fetching_beside(columns, share, beside), before, left, in_order)  # noqa: B023
             if said is not None and pays(said):
                 found[height] = Expected(round(total * left), said.all, said.fetched, said.done)
     return found
@@ -225,7 +233,7 @@ def _rebuilt(way: _Way, late: dict[int, Expected], locator: str) -> tuple[Plan, 
             columns = tuple(way.stops[height])
             for _, column in columns:
                 del names[column]
-            new = Fetch(new, scan.source, locator, columns, height != last, late[height])
+            new = Fetch(new, scan.source.fetcher(), locator, columns, height != last, late[height])
             here = [name for name in old.schema if name not in names.values()]
             new = _in_order(new, here if height == last else [*here, locator])
     return way.at(last), new
