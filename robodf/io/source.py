@@ -140,7 +140,7 @@ class Source(ABC):
         return None
 
     def fetching_beside(self, columns: tuple[str, ...], share: float, beside: tuple[str, ...]) -> Fetching | None:
-        """As `fetching`, where the columns `beside` are read of all rows first: bytes of the others may be among theirs."""
+        """As `fetching`, where the columns `beside` are read of all rows first, which may have all bytes with them."""
         return self.fetching(columns, share)
 
     def fetcher(self) -> Source:

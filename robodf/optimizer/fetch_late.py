@@ -139,6 +139,7 @@ class _Way:
     """
 
     scan: Scan
+    wanted: frozenset[str]  # of the scan
     nodes: list[tuple[Plan, int]]
     stops: list[list[tuple[str, str]]]
 
@@ -149,7 +150,7 @@ class _Way:
 def _way_up(scan: Scan, wanted: frozenset[str], above: dict[int, list[tuple[Plan, int]]]) -> _Way:
     whole = {path[0] for path in scan.fields} | {name for name in base_names(wanted) if name not in wanted}
     live = {c: c for c in scan.schema if c in scan.source.heavy and c in wanted and c not in whole}
-    way = _Way(scan, [], [[]])
+    way = _Way(scan, base_names(wanted), [], [[]])
     at: Plan = scan
     while live and len(above.get(id(at), ())) == 1:
         ((up, k),) = above[id(at)]
@@ -178,7 +179,7 @@ def _paying(way: _Way, rows: dict[int, float]) -> dict[int, Expected]:
         before = min(1.0, total / max(_of_leaf(Scan(source)), 1.0))
     left, in_order = 1.0, True
     later = {column for stop in way.stops[1:] for _, column in stop}
-    beside = tuple(column for column in way.scan.request.columns if column not in later)
+    beside = tuple(c for c in way.scan.schema if c in way.wanted and c not in later)
     found: dict[int, Expected] = {}
     for height in range(1, len(way.stops)):
         n, k = way.nodes[height - 1]
