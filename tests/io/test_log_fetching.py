@@ -16,7 +16,8 @@ from db3_files import write_bag as write_db3
 
 import robodf as rd
 from robodf import col
-from robodf.errors import FileFormatError
+from robodf.compat import run
+from robodf.errors import FileFormatError, QueryError
 from robodf.io.counting import read
 from robodf.io.logs.source import LogSource
 from robodf.io.mcap.writer import McapWriter
@@ -209,7 +210,7 @@ def test_joins_dedup_and_samples_of_images(log: str, worth) -> None:
     assert "are not decoded" in str(with_data.explain("optimized"))
 
 
-# -- where it saves nothing ---------------------------------------------------------------------------------------------
+# -- where it saves nothing ------------------------------------------------------------------------------------------
 
 
 def test_not_where_all_chunks_are_read_again(log: str, worth) -> None:
@@ -231,7 +232,7 @@ def test_what_is_said_of_the_costs(log: str) -> None:
     assert source.fetching(("pixels",), 0.1).done == "decoded"  # type: ignore[union-attr]
 
 
-# -- damage -------------------------------------------------------------------------------------------------------------
+# -- damage ----------------------------------------------------------------------------------------------------------
 
 
 def spoiled(path: str, text: bytes) -> str:
@@ -296,3 +297,64 @@ def test_a_file_that_changed_is_told(tmp_path: Path) -> None:
     collecting = source_of(rd.read_log(path, on_error="collect"))
     assert pl.concat(collecting.fetch(np.array([last, last + 50], np.uint64), ("data",)))["data"].null_count() == 1
     assert "cannot be read any more" in collecting.problems[0]["error"]
+
+
+@pytest.mark.parametrize("on_error", ["raise", "collect"])
+def test_mutated_logs_give_the_rows_of_a_plain_read(log: str, on_error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RULE, "pays", lambda found: found is not None)
+    whole = Path(log).read_bytes()
+    rng = random.Random(7)
+    fetched = 0
+    for n in range(40):
+        data = bytearray(whole)
+        if n % 4 == 0:
+            del data[rng.randrange(len(data)) :]
+        for _ in range(rng.randrange(1, 4)):
+            if data:
+                data[rng.randrange(len(data))] = rng.randrange(256)
+        changed = Path(log).with_name(f"{n}{Path(log).suffix}")
+        changed.write_bytes(data)
+        try:
+            topic = "/camera" if n % 2 else None
+            heavy = "pixels" if topic else "data"
+            frame = rd.read_log(str(changed), topic=topic, on_error=on_error).select("log_time", heavy)
+            frame = frame.sample(n=5, seed=n)
+            plain = run(lower_all(frame._plan))
+        except (FileFormatError, QueryError, pl.exceptions.PolarsError, RuntimeError):
+            continue  # PolarsError and RuntimeError are how a query that was not run by robodf tells of the first one
+        assert len(late(frame)) == 1
+        try:
+            found = frame.collect(engine="local")
+        except FileFormatError:
+            if on_error == "raise":
+                continue  # an index that contradicts the messages
+            raise
+        assert found.equals(plain)
+        fetched += 1
+    assert fetched > 3 or (on_error == "raise" and log.endswith("mcap"))  # which has checksums
+
+
+def test_messages_of_real_logs_are_found_again(real_data: Path) -> None:
+    logs = [p for kind in ("mcap", "bag", "db3") for p in sorted((real_data / kind).glob(f"**/*.{kind}"))]
+    logs = [p for p in logs if p.stat().st_size > 20_000 and "wbag" not in p.name and "keelson" not in p.name]
+    assert len(logs) > 15
+    tried = 0
+    for path in logs:
+        try:
+            frame = rd.read_log(str(path))
+        except FileFormatError:
+            continue
+        topics = sorted(c.topic for c in source_of(frame).summaries[0].channels.values())
+        for topic in (None, *topics[:10]):
+            source = source_of(rd.read_log(str(path), topic=topic))
+            heavy = tuple(name for name in source.schema if name in source.heavy)
+            if not heavy:
+                continue
+            whole = source.scan(Request(("log_time", *heavy), locator=True)).collect()
+            assert source.scan(Request(("log_time",), locator=True)).collect().equals(whole.drop(heavy))
+            some = list(range(0, whole.height, max(1, whole.height // 9)))
+            if some:
+                found = pl.concat(source.fetcher().fetch(whole[LOCATOR].to_numpy()[some], heavy))
+                assert found.equals(whole.select(heavy)[some])
+                tried += 1
+    assert tried > 15

@@ -97,7 +97,7 @@ def test_a_filter_that_the_source_does_not_take(heavy, fires) -> None:
     ("make", "label", "rows", "saved"),
     [
         (lambda f: f.dedup("n"), "Dedup on n, keep first: exact, each verified by value", 21, 900),
-        (lambda f: f.unique("group", keep="last", maintain_order=True), "Unique on group, keep last, in order", 15, 1500),
+        (lambda f: f.unique("group", keep="last", maintain_order=True), "Unique on group, keep last, in order", 15, 1500),  # noqa: E501
         (lambda f: f.sample(n=3, seed=1), "Sample n=3 seed=1", 3, 2700),
         (lambda f: f.sample(fraction=0.5, seed=1), "Sample fraction=0.5 seed=1", 15, 1500),
         (lambda f: f.slice(5, 2), "Slice offset=5 length=2", 2, 2800),
