@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from robodf.plan.base import Plan, plans
 from robodf.plan.nodes.dedup import Dedup
+from robodf.plan.nodes.fetch import Fetch
 from robodf.plan.nodes.scan import Scan
 
 
@@ -28,14 +29,16 @@ def choose_rows_first(plan: Plan) -> Plan | None:
     """
     if not isinstance(plan, Dedup) or plan.apart or not plan.input.read_again:
         return None
-    sizes = [_size(n) for n in plans(plan.input) if isinstance(n, Scan)]
+    sizes = [_size(n) for n in plans(plan.input) if isinstance(n, (Scan, Fetch))]
     if None not in sizes and sum(size or 0 for size in sizes) < FEW:
         return None
     return plan.replace(apart=(plan.light(),))
 
 
-def _size(scan: Scan) -> int | None:
+def _size(scan: Scan | Fetch) -> int | None:
     """The bytes that a scan reads; of one whose heavy columns are fetched late, those of the others."""
+    if isinstance(scan, Fetch):
+        return None if scan.expected is None else scan.expected.fetched
     sizes = [split.bytes for split in scan.source.splits(scan.request)]
     if None in sizes:
         return None

@@ -53,15 +53,16 @@ def fetch_late(plan: Plan) -> Plan | None:
     leave and by what the source says that their bytes are. A filter or a limit that went into the scan leaves less to
     be read without any of this.
     """
+    scans = [n for n in plans(plan) if isinstance(n, Scan) and not n.locator and n.source.heavy]
+    if not scans:
+        return None
     above: dict[int, list[tuple[Plan, int]]] = {}
     for n in plans(plan):
         for k, child in enumerate(n.inputs()):
             above.setdefault(id(child), []).append((n, k))
     wanted = wanted_columns(plan)
     rows: dict[int, float] = {}
-    for scan in plans(plan):
-        if not isinstance(scan, Scan) or scan.locator or not scan.source.heavy:
-            continue
+    for scan in scans:
         way = _way_up(scan, wanted[id(scan)], above)
         if not any(way.stops[1:]):
             continue

@@ -234,6 +234,15 @@ def test_a_dedup_of_light_columns_that_are_many_reads_them_twice(heavy, monkeypa
     assert found.rows() == lower_all(frame._plan).collect().rows()
 
 
+def test_a_dedup_of_what_was_fetched_holds_it_where_it_is_little(heavy, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = heavy.slice(5, 10).dedup("image")
+    for few, twins in ((1001, 0), (900, 1)):
+        monkeypatch.setattr(sys.modules["robodf.optimizer.choose_rows_first"], "FEW", few)
+        plan = optimize(frame._plan)
+        assert [len(n.apart) for n in plans(plan) if type(n).__name__ == "Dedup"] == [twins]
+        assert frame.collect(engine="local").rows() == lower_all(frame._plan).collect().rows()
+
+
 def test_filters_and_limits_go_below_a_fetch(heavy) -> None:
     once = rd.PipelineDataFrame(optimize(heavy.sample(n=9, seed=1)._plan))
     frame = once.filter(col("group") == 1).select("image").head(1)

@@ -23,8 +23,8 @@ from robodf.plan.base import tree
 from robodf.plan.nodes.fetch import Fetch
 from robodf.plan.nodes.scan import Scan
 
-SHARDS = 4
-PLANS = int(os.environ.get("ROBODF_PROPERTY_PLANS", "2000")) // 4
+SHARDS = 2
+PLANS = int(os.environ.get("ROBODF_PROPERTY_PLANS", "2000")) // 10
 SEED = int(os.environ.get("ROBODF_PROPERTY_SEED", "0"))
 
 
