@@ -60,10 +60,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Fetching:
-    """Bytes of files, by metadata alone: to read some columns of all rows, and to fetch those of the rows left."""
+    """Bytes of files, by metadata alone: to read some columns of all rows, and to fetch those of the rows left.
+
+    `done` says what is done with such bytes, where files are read anyway: "decoded".
+    """
 
     all: int
     fetched: int
+    done: str = "read"
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,14 @@ class Source(ABC):
     def fetching(self, columns: tuple[str, ...], share: float) -> Fetching | None:
         """What fetching these columns costs, where `share` (0 to 1) of the rows are left; None: it is not known."""
         return None
+
+    def fetching_beside(self, columns: tuple[str, ...], share: float, beside: tuple[str, ...]) -> Fetching | None:
+        """As `fetching`, where the columns `beside` are read of all rows first, which may have all bytes with them."""
+        return self.fetching(columns, share)
+
+    def fetcher(self) -> Source:
+        """The source that a plan carries to other processes for `fetch`: with what would cost reading to find out."""
+        return self
 
     def support(self, predicate: Expr) -> Support:
         """What it does with a movable predicate on its columns."""

@@ -9,6 +9,7 @@ from robodf.errors import RuleError
 from robodf.optimizer.choose_rows_first import choose_rows_first
 from robodf.optimizer.count_from_metadata import count_from_metadata
 from robodf.optimizer.delay_columns import delay_columns
+from robodf.optimizer.fetch_late import fetch_late
 from robodf.optimizer.fuse_map_batches import fuse_map_batches
 from robodf.optimizer.fuse_rowwise import fuse_rowwise
 from robodf.optimizer.merge_dedups import merge_dedups
@@ -33,6 +34,9 @@ RULES: tuple[Rule, ...] = (
     count_from_metadata,  # after both: a count needs to know what the scan was asked
     fuse_rowwise,  # before pruning: fewer nodes to prune
     fuse_map_batches,
+    # After all that moves predicates and limits: what is in the scan needs no fetch. Before a dedup reads apart: its
+    # twin would be a second parent, and where it has light columns alone there is less to be read twice.
+    fetch_late,
     choose_rows_first,  # after all that moves predicates: once a dedup reads apart, nothing goes below it
     prune_columns,  # last: it looks at the whole plan, and every other rule changes what is read
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from robodf.plan.base import Plan, parents_first
-from robodf.plan.expr import Col, base_names
+from robodf.plan.base import Plan, parents_first, wanted_columns
+from robodf.plan.expr import Col
 from robodf.plan.nodes.project import Select
 
 
@@ -24,13 +24,7 @@ def prune_columns(plan: Plan) -> Plan | None:
     It looks at the whole plan: a node with several parents must serve all of them.
     """
     order = parents_first(plan)
-    wanted: dict[int, frozenset[str]] = {id(plan): frozenset(plan.schema)}
-    for n in order:
-        out = wanted.get(id(n), frozenset())
-        if not n.passes_paths:
-            out = wanted[id(n)] = base_names(out)
-        for child, names in zip(n.inputs(), n.needs(out)):
-            wanted[id(child)] = wanted.get(id(child), frozenset()) | names
+    wanted = wanted_columns(plan)
     done: dict[int, Plan] = {}
     for n in reversed(order):
         inputs = tuple(done[id(i)] for i in n.inputs())

@@ -8,7 +8,7 @@ from typing import Any, Self
 import polars as pl
 
 from robodf.plan.bounds import UNKNOWN, Bounds
-from robodf.plan.expr import Expr
+from robodf.plan.expr import Expr, base_names
 from robodf.plan.failures import Journal
 from robodf.plan.node import Node, lazy
 from robodf.plan.spread import Phases, Resources, Spread
@@ -150,9 +150,17 @@ class Plan(Node):
         """The same with a journal of its own, where that can be: a task tells what it skipped, not what others did."""
         return self
 
+    def carries(self, k: int, column: str) -> str | None:
+        """As `passes`, of the input number `k`; where a row has none of its rows beside it, the value is null."""
+        return self.passes(column) if k == 0 else None
+
     def estimate(self, *rows: float) -> float:
         """About how many rows it gives, of inputs of about so many."""
         return sum(rows)
+
+    def survivors(self, k: int, *rows: float) -> float:
+        """About what share of the rows of the input number `k` comes out, once or more often."""
+        return min(1.0, self.estimate(*rows) / rows[k]) if rows[k] else 1.0
 
     def in_memory(self) -> str | None:
         """Why Polars' streaming engine cannot bound the memory of this operator; None where it can."""
@@ -200,6 +208,18 @@ def parents_first(root: Plan) -> list[Plan]:
             if waiting[id(child)] == 0:
                 ready.append(child)
     return order
+
+
+def wanted_columns(root: Plan) -> dict[int, Names]:
+    """Which columns of each node (by id), down to paths into structs, the nodes above it read; all of the root."""
+    wanted: dict[int, Names] = {id(root): frozenset(root.schema)}
+    for n in parents_first(root):
+        out = wanted.get(id(n), frozenset())
+        if not n.passes_paths:
+            out = wanted[id(n)] = base_names(out)
+        for child, names in zip(n.inputs(), n.needs(out)):
+            wanted[id(child)] = wanted.get(id(child), frozenset()) | names
+    return wanted
 
 
 def parent_counts(root: Plan) -> dict[int, int]:

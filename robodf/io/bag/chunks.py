@@ -98,6 +98,25 @@ def read_chunk(
     )
 
 
+HEADS = frozenset(["log_time", "publish_time", "sequence"])
+"""What `heads` knows of messages beside their channels."""
+
+
+def heads(file: FileReader, summary: BagSummary, chunk: ChunkIndex) -> Messages | None:
+    """The messages of a chunk by the index behind it, in file order, with nothing but channel and time.
+
+    None where that cannot be the whole truth: then only reading the chunk tells.
+    """
+    entries = _entries(file, summary, chunk)
+    if entries is None:
+        return None
+    channel_id, known = _channels(summary, entries.conn)
+    if not bool(known.all()):
+        return None
+    order = np.argsort(entries.offset, kind="stable")
+    return Messages.without_payloads(channel_id[order], entries.time[order])
+
+
 def count(
     summary: BagSummary,
     file: FileReader,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from robodf.io.logs.model import ChunkIndex, Messages, check_on_error, select_ch
 
 _I64 = 1 << 63
 _U64 = 1 << 64
+_LENGTH = "CASE WHEN typeof(data) = 'blob' THEN length(data) END"
 
 Statement = tuple[str, list[int]]  # what follows FROM, and its values
 
@@ -93,6 +95,30 @@ def read_chunk(
     if problems is not None:
         problems.extend(faults)
     return found
+
+
+HEADS = frozenset(["log_time", "publish_time", "sequence", "size"])
+"""What `heads` knows of messages beside their channels."""
+
+
+def heads(file: FileReader, summary: Db3Summary, chunk: ChunkIndex) -> Messages | None:
+    """The messages of a piece without their payloads, which SQLite does not read: only how long they are.
+
+    None where only the payloads tell: of compressed ones.
+    """
+    if summary.compression:
+        return None
+    assert isinstance(chunk, Db3Chunk)
+    rows = _Rows(summary, None, payloads=False)
+    with database(file) as db:
+        for rest, values in _statements(summary, chunk, None, None, None):
+            rows.read(db, rest, values)
+    if rows.wrong or (chunk.rows is not None and len(rows.ends) != chunk.rows):
+        return None
+    found, _ = rows.messages(file.path)
+    if not summary.indexed:
+        return _in_order(found, None)
+    return None if bool((np.diff(found.log_time.view(np.int64)) < 0).any()) else found
 
 
 def count(
@@ -188,12 +214,13 @@ def _ranges(start: int | None, end: int | None) -> Iterator[tuple[int, int]]:
 class _Rows:
     """Rows as they come from SQLite, checked one by one; each payload is copied once, into one buffer."""
 
-    def __init__(self, summary: Db3Summary, limit: int | None):
+    def __init__(self, summary: Db3Summary, limit: int | None, payloads: bool = True):
         self.channel_of = {topic: channel for channel, topic in enumerate(summary.topic_ids)}
         # Sorting is left to NumPy: SQLite would give nothing of a piece before it has all of it.
         self.order = "timestamp, _rowid_" if summary.indexed else "_rowid_"
         self.zstd = summary.compression == "zstd"
         self.left = limit
+        self.payloads = payloads
         self.buffer = BytesIO()
         self.ends: list[int] = []
         self.times: list[int] = []
@@ -207,19 +234,22 @@ class _Rows:
             return False
         channel_of, write = self.channel_of.get, self.buffer.write
         ends, times, channels = self.ends, self.times, self.channels
+        kind: Any = bytes if self.payloads else int
         size = ends[-1] if ends else 0
         with complaints(db.name):
+            wanted = "data" if self.payloads else _LENGTH
             for data, time, topic in db.run(
-                f"SELECT data, timestamp, topic_id FROM {rest} ORDER BY {self.order}", values
+                f"SELECT {wanted}, timestamp, topic_id FROM {rest} ORDER BY {self.order}", values
             ):
                 channel = channel_of(topic)
-                if type(data) is not bytes or type(time) is not int or channel is None:
+                if type(data) is not kind or type(time) is not int or channel is None:
                     self.wrong += 1
                     continue
-                size += len(data)
+                size += len(data) if self.payloads else data
                 if size > db.size:  # the pages of two payloads are never the same
                     raise FileFormatError(f"{db.name}: the database is damaged: its payloads are larger than the file")
-                write(data)
+                if self.payloads:
+                    write(data)
                 ends.append(size)
                 times.append(time)
                 channels.append(channel)
@@ -238,7 +268,7 @@ class _Rows:
         offset = np.concatenate([[0], end[:-1]]).astype(np.int64) if n else end
         buffer = self.buffer.getvalue()
         faults: list[str] = []
-        if self.zstd:
+        if self.zstd and self.payloads:
             payloads, bad, reason = inflated(memoryview(buffer)[a:b] for a, b in zip(offset.tolist(), self.ends))
             if bad:
                 keep = np.ones(n, bool)

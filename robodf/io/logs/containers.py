@@ -1,4 +1,4 @@
-"""The file formats of logs. Each is a package with the same three functions."""
+"""The file formats of logs. Each is a package with the same four functions."""
 
 from __future__ import annotations
 
@@ -38,6 +38,13 @@ class Container(Protocol):
         problems: list[str] | None = None,
     ) -> Messages:
         """The first `limit` messages of `channels` with `start_time <= log_time < end_time`, in their order."""
+        ...
+
+    HEADS: frozenset[str]
+    """The columns, beside those of the channel, that `heads` knows."""
+
+    def heads(self, file: FileReader, summary: Summary, chunk: ChunkIndex) -> Messages | None:
+        """The messages of a chunk without their payloads, by an index, in their order; None where it does not tell."""
         ...
 
     def count(

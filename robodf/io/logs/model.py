@@ -86,6 +86,24 @@ class Messages:
     length: np.ndarray  # int64
     buffer: bytes
 
+    @classmethod
+    def without_payloads(cls, channel_id: np.ndarray, log_time: np.ndarray) -> Messages:
+        """Messages of which an index knows channel and time: a bag has no more of them."""
+        none = np.zeros(len(channel_id), np.int64)
+        return cls(channel_id, none.astype(np.uint32), log_time, log_time, none, none, b"")
+
+    def at(self, rows: np.ndarray) -> Messages:
+        """Some of the messages, by their numbers here."""
+        return Messages(
+            self.channel_id[rows],
+            self.sequence[rows],
+            self.log_time[rows],
+            self.publish_time[rows],
+            self.offset[rows],
+            self.length[rows],
+            self.buffer,
+        )
+
     def __len__(self) -> int:
         return len(self.channel_id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +15,10 @@ import polars as pl
 from robodf.errors import FileFormatError
 from robodf.io.counting import read
 from robodf.io.files import FileReader
+from robodf.io.logs.choosing import among, between
 from robodf.io.logs.containers import container
 from robodf.io.logs.files import reading_threads, workers
+from robodf.io.logs.locating import Located, known_by_heads
 from robodf.io.logs.model import ChunkIndex, Messages, Summary
 from robodf.io.logs.selection import END_OF_TIME, Selection
 from robodf.io.logs.sharing import File, reading, select, shared
@@ -33,7 +35,7 @@ from robodf.io.logs.topic import (
 )
 from robodf.io.messages import Payloads
 from robodf.io.messages.decoder import project
-from robodf.io.source import Request
+from robodf.io.source import LOCATOR, Request
 
 _IN_FLIGHT = 256 << 20  # uncompressed bytes of chunks that are read ahead
 
@@ -57,6 +59,7 @@ class Reading:
     schema: dict[str, pl.DataType]
     on_error: str
     identity: File  # of the file among those that several readers share
+    located: Located | None = None  # how its messages are numbered, where locators are asked for or given
 
     def frames(self, chunks: list[ChunkIndex], limit: int | None) -> Iterator[Part]:
         """A frame for each chunk, in their order. Some are read and decoded ahead of the consumer, side by side."""
@@ -73,16 +76,28 @@ class Reading:
                     if limit <= 0:
                         return
             return
+        yield from self._side_by_side((chunk, lambda c=chunk: self.frame(c, None)) for chunk in chunks)
+
+    def fetched(self, wanted: list[tuple[ChunkIndex, np.ndarray]]) -> Iterator[Part]:
+        """A frame for each chunk: its messages of these numbers, which ascend, a row for each."""
+        jobs = ((chunk, lambda c=chunk, n=numbers: self._fetched(c, n)) for chunk, numbers in wanted)
+        with reading(self.identity):
+            if len(wanted) == 1 or workers() == 1:
+                yield from (job() for _, job in jobs)
+            else:
+                yield from self._side_by_side(jobs)
+
+    def _side_by_side(self, jobs: Iterator[tuple[ChunkIndex, Callable[[], Part]]]) -> Iterator[Part]:
+        """What jobs on chunks give, in their order; some run ahead of the consumer."""
         ahead: deque[tuple[ChunkIndex, Future[Part]]] = deque()
-        rest = iter(chunks)
         size = 0
         try:
             while True:
                 while len(ahead) < 2 * workers() and size < _IN_FLIGHT:
-                    chunk = next(rest, None)
-                    if chunk is None:
+                    chunk, job = next(jobs, (None, None))
+                    if chunk is None or job is None:
                         break
-                    ahead.append((chunk, reading_threads().submit(self.frame, chunk, None)))
+                    ahead.append((chunk, reading_threads().submit(job)))
                     size += chunk.uncompressed_size
                 if not ahead:
                     return
@@ -95,8 +110,81 @@ class Reading:
 
     def frame(self, chunk: ChunkIndex, limit: int | None) -> Part:
         """The wanted columns of the chunk's wanted messages, and what could not be read."""
-        found, lost = self._messages(chunk, limit)
+        if not self.request.locator:
+            found, lost = self._messages(chunk, limit)
+            return self._made(chunk, found, lost)
+        assert self.located is not None
+        whole, lost = self._numbered(chunk)
+        keep = between(whole.log_time, *self.selection.bounds, among(whole.channel_id, self.channels))
+        numbers = np.flatnonzero(keep)[:limit]
+        frame, problems = self._made(chunk, whole.at(numbers), lost)
+        locators = pl.Series(LOCATOR, self.located.locators(self.summary, chunk, numbers), dtype=pl.UInt64)
+        return frame.hstack([locators]) if frame.width else locators.to_frame(), problems
+
+    def _fetched(self, chunk: ChunkIndex, numbers: np.ndarray) -> Part:
+        """The wanted columns of the messages of these numbers; null where they are not there any more."""
+        found, lost = self._numbered(chunk)
+        if self.on_error == "raise":
+            self._check_heads(chunk, found)
+        there = numbers[numbers < len(found)]
+        gone = len(numbers) - len(there)
+        if gone:
+            text = f"{self.file.path}: chunk at offset {chunk.offset}: {gone} of its messages cannot be read any more"
+            if self.on_error == "raise":
+                raise FileFormatError(f"{text}; was the file changed since the query was planned?")
+            lost = [*lost, text]
+        frame, problems = self._made(chunk, found.at(there), lost)
+        if gone:
+            nothing = {name: pl.Series([None] * gone, dtype=dtype) for name, dtype in frame.schema.items()}
+            frame = pl.concat([frame, pl.DataFrame(nothing)])
+        return frame, problems
+
+    def _numbered(self, chunk: ChunkIndex) -> tuple[Messages, list[str]]:
+        """All messages of a chunk that the source has, whatever the predicates, in their order; and what is wrong.
+
+        Without payloads where nothing needs them and an index knows the rest.
+        """
+        located = self.located
+        assert located is not None
+        bounds = located.selection.bounds
+        if self.on_error == "raise" and known_by_heads(self.format, self.request.columns, self.table is None):
+            heads = container(self.format).heads(self.file, self.summary, chunk)
+            if heads is not None:
+                return select(heads, located.channels, *bounds), []
         read.add(chunks=1)
+        lost: list[str] = []
+
+        def whole() -> tuple[Messages, list[str]]:
+            return container(self.format).read_chunk(
+                self.file, self.summary, chunk, on_error=self.on_error, problems=lost
+            ), lost
+
+        if self.format != "db3":
+            both = shared(self.identity, chunk.offset, chunk.uncompressed_size, whole)
+            found, problems = both or whole()
+            return select(found, located.channels, *bounds), problems
+        found = container(self.format).read_chunk(self.file, self.summary, chunk, located.channels, *bounds,
+                                                  on_error=self.on_error, problems=lost)  # fmt: skip
+        return found, lost
+
+    def _check_heads(self, chunk: ChunkIndex, found: Messages) -> None:
+        """FileFormatError where an index names other messages: rows may have been chosen by it."""
+        located = self.located
+        assert located is not None
+        if self.format == "db3":
+            return
+        heads = container(self.format).heads(self.file, self.summary, chunk)
+        if heads is None:
+            return
+        said = select(heads, located.channels, *located.selection.bounds)
+        if not (np.array_equal(said.log_time, found.log_time) and np.array_equal(said.channel_id, found.channel_id)):
+            raise FileFormatError(
+                f"{self.file.path}: chunk at offset {chunk.offset}: its messages are not those of the index behind it; "
+                "pass on_error='collect' to read them without the index"
+            )
+
+    def _made(self, chunk: ChunkIndex, found: Messages, lost: list[str]) -> Part:
+        """The wanted columns of messages of a chunk."""
         problems: list[Problem] = [(self.file.path, problem, None, chunk.offset, None) for problem in lost]
         plain = self._plain(found)
         asked = [c for c in self.request.columns if c not in {s.name for s in plain}]
@@ -116,6 +204,7 @@ class Reading:
     def _messages(self, chunk: ChunkIndex, limit: int | None) -> tuple[Messages, list[str]]:
         """The wanted messages of a chunk, and what is wrong with it."""
         reader = container(self.format)
+        read.add(chunks=1)
         lost: list[str] = []
 
         def whole() -> tuple[Messages, list[str]]:

@@ -85,12 +85,4 @@ def select(found: Messages, channels: frozenset[int], start_time: int | None, en
     at = np.flatnonzero(keep)  # once, not for each of the arrays
     if len(at) == len(keep):
         return found
-    return Messages(
-        found.channel_id[at],
-        found.sequence[at],
-        found.log_time[at],
-        found.publish_time[at],
-        found.offset[at],
-        found.length[at],
-        found.buffer,
-    )
+    return found.at(at)

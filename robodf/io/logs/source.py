@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from robodf.io.counting import read
 from robodf.io.error_log import ErrorLog
+from robodf.io.files import FileReader
+from robodf.io.indexed_files import together
 from robodf.io.logs.coalesce import coalesced
 from robodf.io.logs.containers import container, format_of
-from robodf.io.logs.files import State, counted, state_of, summaries
+from robodf.io.logs.files import State, counted, state_of, summaries, summary_of
+from robodf.io.logs.locating import Located, fetching, known_by_heads, numberable, taken_apart
 from robodf.io.logs.model import ChunkIndex, Summary, check_on_error, select_chunks, times_known
 from robodf.io.logs.reading import Reading
 from robodf.io.logs.recordings import recording_names
@@ -25,10 +28,13 @@ from robodf.io.logs.topic import (
     channels_of,
     topic_table,
 )
-from robodf.io.source import Request, ScanReport, Source, Split, Support, file_names
+from robodf.io.source import Fetching, Request, ScanReport, Source, Split, Support, file_names
 from robodf.io.stream import from_batches
 from robodf.plan.comparison import instant
 from robodf.plan.expr import Expr
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ALL = {
     "recording": pl.String(),
@@ -42,17 +48,14 @@ ALL = {
 }
 """The columns of a log that is read without a topic."""
 
-_ROWS = 4096  # frames of fewer rows are put together before they are handed on
-_BYTES = 16 << 20  # ... unless they hold images
-_IN_FLIGHT = 256 << 20  # uncompressed bytes of chunks that are read ahead
-
 
 @dataclass(frozen=True)
 class LogSource(Source):
     """Messages of log files in file order. `start` and `end` (ns) are what the user gave; both may be None.
 
     `formats` and `recordings` have one name for each file; `state` is its size and time of change. Of a part, `runs`
-    are the chunks of each file that are in it (None: all), and `united` is the table of the topic over all files.
+    are the chunks of each file that are in it (None: all), `united` is the table of the topic over all files, and
+    `numbers` are those of its files in the whole.
     """
 
     paths: tuple[str, ...]
@@ -67,6 +70,7 @@ class LogSource(Source):
     log: ErrorLog = field(compare=False, default_factory=ErrorLog)
     runs: tuple[Run | None, ...] | None = None
     united: TopicTable | None = None
+    numbers: tuple[int, ...] = ()  # of the files of a part, in the whole
 
     __hash__ = Source.hash_once
 
@@ -158,13 +162,14 @@ class LogSource(Source):
         messages = chunks = size = files = 0
         left = request.limit
         exact = True
+        by_index = request.locator and self._by_index(request.columns)
         for _, _, channels, chosen in self._chosen(selection):
             files += 1
             for chunk in chosen:
                 if left is not None and left <= 0:
                     break
                 chunks += 1
-                size += chunk.length + chunk.message_index_length
+                size += chunk.message_index_length + (0 if by_index else chunk.length)
                 if chunk.counts is not None:
                     held = sum(n for c, n in chunk.counts.items() if c in channels)
                     messages += held
@@ -173,12 +178,61 @@ class LogSource(Source):
                     exact = False
         total = sum(s.message_count for s in self.summaries if s.message_count is not None)
         notes = () if self.table is None else (f"messages by {self.table.decoders}",)
+        if by_index:
+            notes = ("of indexes alone, no message",)
         if request.limit is not None and (not exact or selection.bounds != (None, None)):
             notes = (f"at most; it stops after {request.limit} rows", *notes)
         return ScanReport(
             size, sum(s for s, _ in self.state), messages if exact else None, total, chunks,
             sum(len(s.chunks) for s in self.summaries), "chunk", files, notes,
         )  # fmt: skip
+
+    # -- what is fetched late -------------------------------------------------------------------------------------
+
+    @cached_property
+    def heavy(self) -> frozenset[str]:  # type: ignore[override]
+        """The payloads; of a topic the fields of bytes, such as images and clouds have."""
+        if not numberable(len(self.paths), self.summaries):
+            return frozenset()
+        if self.table is None:
+            return frozenset(["data"])
+        return frozenset(name for name, dtype in self.schema.items() if isinstance(dtype, pl.Binary))
+
+    def fetching(self, columns: tuple[str, ...], share: float) -> Fetching | None:
+        return self.fetching_beside(columns, share, tuple(c for c in self.schema if c not in columns))
+
+    def fetching_beside(self, columns: tuple[str, ...], share: float, beside: tuple[str, ...]) -> Fetching | None:
+        chosen = ((channels, chunks) for _, _, channels, chunks in self._chosen(self._base))
+        return fetching(chosen, share, self._by_index(beside), self.topic is None)
+
+    def _by_index(self, columns: tuple[str, ...]) -> bool:
+        """Whether these columns are had without reading messages, where rows are numbered."""
+        bare = self.topic is None
+        return self.on_error == "raise" and all(known_by_heads(f, columns, bare) for f in set(self.formats))
+
+    def fetcher(self) -> LogSource:
+        return self if self.table is None else replace(self, united=self.table)
+
+    def fetch(self, locators: np.ndarray, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+        yield from together(self._fetched(locators, columns))
+
+    def _fetched(self, locators: np.ndarray, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+        import numpy as np
+
+        request, schema = Request(columns), {name: self.schema[name] for name in columns}
+        files, chunks, messages = taken_apart(locators)
+        of_number = {self._number(k): k for k in range(len(self.paths))}
+        for part in _runs_of(files, np.arange(len(files))):
+            k = of_number[int(files[part[0]])]
+            summary = summary_of(self.paths[k], self.formats[k], self.state[k], self.on_error, self.storage)
+            wanted = [(summary.chunks[int(chunks[run[0]])], messages[run]) for run in _runs_of(chunks[part], part)]
+            with counted(self.paths[k], self.formats[k], self.storage, self.on_error) as file:
+                reader = coalesced(file, [chunk for chunk, _ in wanted]) if file.local is None else file
+                for frame, problems in self._reading(k, reader, summary, self._base, request, schema).fetched(wanted):
+                    for problem in problems:
+                        self.log.add(*problem)
+                    read.add(rows=frame.height)
+                    yield frame
 
     # -- parts ------------------------------------------------------------------------------------------------
 
@@ -217,7 +271,11 @@ class LogSource(Source):
             self.log,
             tuple(nested(own[k], run) for k, run in pieces),
             None if self.table is None else self.table.of(self.summaries[k] for k in set(files)),
+            tuple(self._number(k) for k in files),
         )
+
+    def _number(self, k: int) -> int:
+        return self.numbers[k] if self.numbers else k
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -229,32 +287,21 @@ class LogSource(Source):
         """The schema of what a request gives."""
         from robodf.plan.nodes.scan import Scan
 
-        return Scan(self, request.columns, request.fields).schema
+        return Scan(self, request.columns, request.fields, locator=request.locator).schema
 
     def _batches(self, request: Request, schema: dict[str, pl.DataType]) -> Iterator[pl.DataFrame]:
-        waiting: list[pl.DataFrame] = []
-        rows = size = 0
-        for frame in self._frames(request, schema):
-            waiting.append(frame)
-            rows += frame.height
-            size += frame.estimated_size()
-            if rows >= _ROWS or size >= _BYTES or request.limit is not None:
-                yield pl.concat(waiting)
-                waiting, rows, size = [], 0, 0
-        if waiting:
-            yield pl.concat(waiting)
+        frames = self._frames(request, schema)
+        yield from frames if request.limit is not None else together(frames)
 
     def _frames(self, request: Request, schema: dict[str, pl.DataType]) -> Iterator[pl.DataFrame]:
         """One frame a chunk, in file order, until the limit."""
         selection = self._selection(request.predicates)
         left = request.limit
-        for k, summary, channels, chunks in self._chosen(selection):
+        for k, summary, _, chunks in self._chosen(selection):
             with counted(self.paths[k], self.formats[k], self.storage, self.on_error) as file:
                 far = file.local is None and left is None
                 reader = coalesced(file, chunks) if far else file
-                reading = Reading(reader, self.formats[k], self.recordings[k], summary, channels, selection, request,
-                                  self.table, schema, self.on_error,
-                                  (self.paths[k], self.state[k], self.on_error))  # fmt: skip
+                reading = self._reading(k, reader, summary, selection, request, schema)
                 for frame, problems in reading.frames(chunks, left):
                     for problem in problems:
                         self.log.add(*problem)
@@ -266,6 +313,18 @@ class LogSource(Source):
                         left -= frame.height
                         if left <= 0:
                             return
+
+    def _reading(self, k: int, reader: FileReader, summary: Summary, selection: Selection, request: Request,
+                 schema: dict[str, pl.DataType]) -> Reading:  # fmt: skip
+        """The file number `k` under a request."""
+        run = None if self.runs is None else self.runs[k]
+        # Of a file that is fetched from, the summary is that of the whole.
+        first = run.first if run is not None and len(summary.chunks) == run.last + 1 - run.first else 0
+        located = Located(self._number(k), first, channels_of(summary, self._base.topics), self._base)
+        channels = channels_of(summary, selection.topics)
+        identity = (self.paths[k], self.state[k], self.on_error)
+        return Reading(reader, self.formats[k], self.recordings[k], summary, channels, selection, request, self.table,
+                       schema, self.on_error, identity, located)  # fmt: skip
 
     def key_bytes(self) -> dict[str, int] | None:
         found: dict[str, int] = {}
@@ -308,3 +367,10 @@ def log_source(paths: list[str], topic: str | None, start: Any, end: Any, on_err
     for path, error in damaged or ():
         log.add(path, error)
     return source
+
+
+def _runs_of(values: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
+    """`numbers` cut where the values, one for each, change."""
+    import numpy as np
+
+    return np.split(numbers, np.flatnonzero(np.diff(values)) + 1)

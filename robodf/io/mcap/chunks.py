@@ -139,6 +139,27 @@ def index_only(
     return Index(channel_id, np.ascontiguousarray(log_time), offset)
 
 
+HEADS = frozenset(["log_time"])
+"""What `heads` knows of messages beside their channels."""
+
+
+def heads(file: FileReader, summary: McapSummary, chunk: ChunkIndex) -> Messages | None:
+    """The messages of a chunk by its MessageIndex records, in file order, with nothing but channel and time.
+
+    None where these cannot be the whole truth: then only reading the chunk tells.
+    """
+    if not chunk.message_index_length or chunk.bare or chunk.counts is None:
+        return None
+    entries = parse_index(chunk, file.read_at(chunk.offset + chunk.length, chunk.message_index_length))
+    if entries is None:
+        return None
+    channel_id, log_time, offset = entries
+    if not bool(among(channel_id, frozenset(summary.channels)).all()):
+        return None
+    order = np.argsort(offset, kind="stable")
+    return Messages.without_payloads(channel_id[order], log_time[order])
+
+
 def count(
     summary: McapSummary,
     file: FileReader,

@@ -49,6 +49,9 @@ class _Beside(Plan):
     def estimate(self, *rows: float) -> float:
         return rows[0]
 
+    def survivors(self, k: int, *rows: float) -> float:
+        return 0.5 if k == 0 else 1.0  # as of a join: some lie in no interval
+
     @property
     def _time(self) -> pl.DataType:
         return self.left.schema[self.bounds[0]]
@@ -195,6 +198,9 @@ class SubtractIntervals(_Beside):
 
     def passes(self, column: str) -> str | None:
         return column if column not in (*BOUNDS, "duration") else None
+
+    def survivors(self, k: int, *rows: float) -> float:
+        return 1.0
 
     def needs(self, out: Names) -> tuple[Names, ...]:
         return out.union(BOUNDS, self.by), frozenset((*BOUNDS, *self.by))

@@ -160,6 +160,15 @@ class Join(Plan):
         kept = self.how in _FROM_LEFT and self.origin.get(column) == ("left", column)
         return column if kept else None
 
+    def carries(self, k: int, column: str) -> str | None:
+        side = ("left", "right")[k]
+        return next((name for name, place in self.origin.items() if place == (side, column)), None)
+
+    def survivors(self, k: int, *rows: float) -> float:
+        # Nobody knows how many rows find a partner. That few do is what such joins are for, and costs little if wrong.
+        all_stay = self.how in ("full", "cross", ("left", "right")[k])
+        return 1.0 if all_stay else 0.5
+
     def estimate(self, *rows: float) -> float:
         if self.how == "cross":
             return rows[0] * rows[1]

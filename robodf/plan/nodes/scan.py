@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from robodf.io.source import Request, Source, Support
+from robodf.io.source import LOCATOR, Request, Source, Support
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.bounds import UNKNOWN, Bounds, narrowed
 from robodf.plan.expr import SEPARATOR, Expr, base_names
@@ -16,7 +16,7 @@ class Scan(Plan):
     """The rows of a source, with what was pushed into it.
 
     `columns` are in schema order; `fields` are paths into struct columns that replace whole columns; `limit` counts
-    the rows that satisfy `predicates`.
+    the rows that satisfy `predicates`. With `locator` LOCATOR is a last column, by which the source finds a row again.
     """
 
     source: Source
@@ -24,6 +24,7 @@ class Scan(Plan):
     fields: tuple[tuple[str, ...], ...] = ()
     predicates: tuple[Expr, ...] = ()
     limit: int | None = None
+    locator: bool = False
 
     rowwise_cost = True
     repeats = True
@@ -32,7 +33,7 @@ class Scan(Plan):
     @property
     def request(self) -> Request:
         columns = tuple(self.source.schema) if self.columns is None else self.columns
-        return Request(columns, self.predicates, self.limit, self.fields)
+        return Request(columns, self.predicates, self.limit, self.fields, self.locator)
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         return self.source.scan(self.request)
@@ -41,26 +42,31 @@ class Scan(Plan):
     def schema(self) -> Schema:
         whole = self.source.schema
         names = whole if self.columns is None else self.columns
-        return {name: _reduced(whole[name], name, self.fields) for name in names}
+        found = {name: _reduced(whole[name], name, self.fields) for name in names}
+        return {**found, LOCATOR: pl.UInt64()} if self.locator else found
 
     def needs(self, out: Names) -> tuple[Names, ...]:
         return ()
 
     def prune(self, out: Names) -> Plan:
         names = base_names(out)
-        wanted = tuple(name for name in self.schema if name in names) or self._narrowest()
+        locator = self.locator and LOCATOR in names
+        given = [name for name in self.schema if name != LOCATOR or not self.locator]
+        wanted = tuple(name for name in given if name in names) or (() if locator else self._narrowest())
         fields = ()
         if self.source.nested_projection:
             parts = sorted(path for path in out if SEPARATOR in path and path.split(SEPARATOR, 1)[0] not in out)
             fields = tuple(tuple(path.split(SEPARATOR)) for path in parts)
-        if len(wanted) == len(self.schema):
-            return self if not fields else self.replace(columns=wanted, fields=fields)
-        return self.replace(columns=wanted, fields=fields)
+        if len(wanted) == len(given) and locator == self.locator and not fields:
+            return self
+        return self.replace(columns=wanted, fields=fields, locator=locator)
 
     def _narrowest(self) -> tuple[str, ...]:
         """One column for a query that asks for none: a frame without columns has no rows."""
-        fixed = [name for name, dtype in self.schema.items() if dtype.is_numeric() or dtype.is_temporal()]
-        return tuple((fixed or list(self.schema))[:1])
+        schema = {name: dtype for name, dtype in self.schema.items() if name != LOCATOR or not self.locator}
+        light = [name for name in schema if name not in self.source.heavy]
+        fixed = [name for name in light if schema[name].is_numeric() or schema[name].is_temporal()]
+        return tuple((fixed or light or list(schema or self.source.schema))[:1])
 
     def push(self, predicate: Expr) -> Plan | None:
         if self.limit is not None or any(p is predicate for p in self.predicates):
@@ -108,6 +114,8 @@ class Scan(Plan):
             parts.append(f"where={' & '.join(said)}")
         if self.limit is not None:
             parts.append(f"limit={self.limit}")
+        if self.locator:
+            parts.append("with locators")
         return " ".join(parts)
 
     def _shown_columns(self) -> list[str]:
