@@ -20,6 +20,7 @@ from robodf.frame.embedding import embed
 from robodf.frame.frame import PipelineDataFrame
 from robodf.frame.joining import concat
 from robodf.frame.making import from_arrow, from_dict, from_pandas, from_polars, from_ray, from_records
+from robodf.io.lerobot import read_lerobot
 from robodf.io.read import (
     from_source,
     open_log,
@@ -65,6 +66,7 @@ __all__ = [
     "read_csv",
     "read_ipc",
     "read_json",
+    "read_lerobot",
     "read_log",
     "read_mcap",
     "read_ndjson",
