@@ -30,7 +30,7 @@ class Cameras:
 
     def __init__(
         self, about: Layout, names: tuple[str, ...], tolerance: float | None, storage: StorageOptions, raises: bool,
-        log: ErrorLog, references: bool = False,
+        log: ErrorLog, references: tuple[str, ...] = (),
     ):  # fmt: skip
         self.names = names
         self._references = references
@@ -83,7 +83,7 @@ class Cameras:
             video = frames.index(path, self._storage)
             numbers = [self._numbers(path, video.times, times[a:b], *places[int(episodes[a])][1:], int(episodes[a]))
                        for a, b in spans]  # fmt: skip
-            for row in self._decoded(path, video, np.concatenate(numbers), episodes[spans[0][0] : spans[-1][1]]):
+            for row in self._found(camera, path, video, np.concatenate(numbers), episodes[spans[0][0] : spans[-1][1]]):
                 given += 1
                 yield row
         except FileFormatError as error:
@@ -125,33 +125,41 @@ class Cameras:
             )
         return np.where(lost, -1, nearest + low)
 
-    def _decoded(self, path: str, video: frames.Video, numbers: np.ndarray, episodes: np.ndarray) -> Iterator[Row]:
-        if self._references:
-            for number, episode in zip(numbers.tolist(), episodes.tolist()):
-                yield {"video": path, "episode": episode, "frame": number} if number >= 0 else None
+    def _found(
+        self, camera: str, path: str, video: frames.Video, numbers: np.ndarray, episodes: np.ndarray
+    ) -> Iterator[Row]:
+        if camera not in self._references:
+            yield from decoded(path, self._storage, video, numbers)
             return
-        there = numbers[numbers >= 0]
-        # Times that do not ascend are decoded in several goes.
-        cuts = np.flatnonzero(np.diff(there) < 0) + 1
-        goes = (frames.images(path, self._storage, video, np.unique(part)) for part in np.split(there, cuts))
-        image: np.ndarray | None = None
-        go: Iterator[np.ndarray] = iter(())
-        before = 1 << 62
-        try:
-            for number in numbers.tolist():
-                if number < 0:
-                    yield None
-                    continue
-                if number < before:
-                    _close(go)
-                    go = next(goes)
-                if number != before:
-                    image = next(go)
-                before = number
-                yield image
-        finally:
-            _close(go)
+        for number, episode in zip(numbers.tolist(), episodes.tolist()):
+            yield {"video": path, "episode": episode, "frame": number} if number >= 0 else None
 
+
+def decoded(
+    path: str, storage: StorageOptions, video: frames.Video, numbers: np.ndarray
+) -> Iterator[np.ndarray | None]:
+    """The frames of some numbers, in any order and any number of times; None for negative ones."""
+    there = numbers[numbers >= 0]
+    # Times that do not ascend are decoded in several goes.
+    cuts = np.flatnonzero(np.diff(there) < 0) + 1
+    goes = (frames.images(path, storage, video, np.unique(part)) for part in np.split(there, cuts))
+    image: np.ndarray | None = None
+    go: Iterator[np.ndarray] = iter(())
+    before = 1 << 62
+    try:
+        for number in numbers.tolist():
+            if number < 0:
+                yield None
+                continue
+            if number < before:
+                _close(go)
+                go = next(goes)
+            if number != before:
+                image = next(go)
+            before = number
+            yield image
+    finally:
+        _close(go)
 
 
 def _close(go: Iterator) -> None:

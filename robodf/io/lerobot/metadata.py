@@ -106,7 +106,9 @@ def layout(found: Tree, files: tuple[DataFile, ...], storage: StorageOptions, no
         lost = sorted(set(episodes["episode_index"]) - {file.episode for file in files})
         for episode in lost:
             notes.problem(found.root, f"episodes.jsonl lists episode {episode}, but its file of frames is not there")
-        rows = [(camera, place[1], path, 0.0, None) for camera, of in found.videos.items() for place, path in of.items()]
+        rows = [
+            (camera, place[1], path, 0.0, None) for camera, of in found.videos.items() for place, path in of.items()
+        ]
         videos = pl.DataFrame(rows, schema=VIDEOS, orient="row")
     else:
         episodes, videos, cameras = _of_parquet(found, files, storage, notes)

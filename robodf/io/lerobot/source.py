@@ -45,7 +45,7 @@ class _Chosen:
 
 @dataclass(frozen=True)
 class LeRobotFrames(Source):
-    """One data set. `cameras` are the columns of frames; with `references` these say where a frame is, undecoded."""
+    """One data set. `cameras` are the columns of frames; those in `references` say where a frame is, undecoded."""
 
     files: tuple[DataFile, ...]
     mark: tuple  # of the metadata: what `about` depends on
@@ -55,7 +55,7 @@ class LeRobotFrames(Source):
     frames_by: str = "timestamp"
     storage: tuple[tuple[str, Any], ...] = ()
     on_error: str = "raise"
-    references: bool = False
+    references: tuple[str, ...] = ()
     log: ErrorLog = field(compare=False, default_factory=ErrorLog)
     numbers: tuple[int, ...] = ()  # of the files of a part, in the whole
 
@@ -76,10 +76,15 @@ class LeRobotFrames(Source):
             if name not in found and self._by_episode:
                 found[name] = pl.Int64()
         found.setdefault("task", pl.String())
-        return {**found, **dict.fromkeys(self.cameras, REFERENCE if self.references else IMAGE)}
+        return {**found, **{name: REFERENCE if name in self.references else IMAGE for name in self.cameras}}
 
     @property
     def heavy(self) -> frozenset[str]:
+        return self._pictures - frozenset(self.references)
+
+    @cached_property
+    def _pictures(self) -> frozenset[str]:
+        """The columns that are not read with the others."""
         return self._stored | frozenset(self.cameras)
 
     @cached_property
@@ -95,7 +100,7 @@ class LeRobotFrames(Source):
     # -- what can be skipped ----------------------------------------------------------------------------------
 
     def support(self, predicate: Expr) -> Support:
-        light = frozenset(self.schema) - self.heavy
+        light = frozenset(self.schema) - self._pictures
         return Support.EXACT if predicate.columns and predicate.columns <= light else Support.NONE
 
     def _left(self, predicates: tuple[Expr, ...]) -> list[int]:
@@ -223,7 +228,7 @@ class LeRobotFrames(Source):
             with self._open(k) as parquet:
                 cameras = self._cameras(request.columns)
                 chosen = list(self._chosen(k, parquet, request.predicates, request.limit, cameras))
-                light = tuple(c for c in request.columns if c not in self.heavy)
+                light = tuple(c for c in request.columns if c not in self._pictures)
                 yield from self._rows(k, parquet, chosen, light, request.columns, cameras, names)
         except FileFormatError as error:
             if self.on_error == "raise":
@@ -370,7 +375,10 @@ class LeRobotFrames(Source):
         """The episode of a file by its name; its column must not say otherwise."""
         dtype = self.schema["episode_index"]
         named = pl.Series("episode_index", [file.episode], dtype=dtype).new_from_index(0, frame.height)
-        if "episode_index" in frame.columns and not frame.get_column("episode_index").cast(dtype).eq_missing(named).all():
+        if (
+            "episode_index" in frame.columns
+            and not frame.get_column("episode_index").cast(dtype).eq_missing(named).all()
+        ):
             told = frame.get_column("episode_index").cast(dtype)
             other = told.filter(~told.eq_missing(named))[0]
             what = f"episode_index is {other} in it, where its name says {file.episode}"
@@ -416,7 +424,7 @@ class LeRobotFrames(Source):
         """Light columns and the locator."""
         if not light:
             rows = np.arange(chosen.first, chosen.first + chosen.count) if chosen.rows is None else chosen.rows
-            found = (pl.DataFrame({LOCATOR: rows.astype(np.uint64)}).iter_slices(_AT_ONCE))
+            found = pl.DataFrame({LOCATOR: rows.astype(np.uint64)}).iter_slices(_AT_ONCE)
         else:
             found = (
                 _some(frame.with_row_index(LOCATOR, start).cast({LOCATOR: pl.UInt64}), start, chosen.rows)
