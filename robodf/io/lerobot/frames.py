@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from robodf.errors import FileFormatError
+from robodf.errors import FileFormatError, RobodfError
 from robodf.io.file_object import open_object
 from robodf.io.files import StorageOptions
 
@@ -49,6 +49,8 @@ def opened(path: str, storage: StorageOptions) -> Iterator[tuple[Any, Any]]:
                 if context is None or not stream.time_base or context.width * context.height > MOST_PIXELS:
                     raise FileFormatError(f"{path}: a broken video: it tells no times, or no bearable size")
                 yield container, stream
+        except RobodfError:
+            raise
         except (av.FFmpegError, ValueError, OverflowError) as error:
             raise FileFormatError(f"{path}: a broken video: {error}") from error
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,14 +141,16 @@ class CameraFiles:
             late = min(p.dts - base for p in packets)
             fits = self._format == kind and self._bytes + size <= self._most
             if not fits or (self._last_dts is not None and self._end + late <= self._last_dts):
-                self._next(stream, kind)
+                with _into_mp4(path):
+                    self._next(stream, kind)
             begins = self._end
-            for packet in packets:
-                packet.pts += begins - base
-                packet.dts += begins - base
-                self._last_dts = packet.dts
-                packet.stream = self._stream
-                self._container.mux_one(packet)
+            with _into_mp4(path):
+                for packet in packets:
+                    packet.pts += begins - base
+                    packet.dts += begins - base
+                    self._last_dts = packet.dts
+                    packet.stream = self._stream
+                    self._container.mux_one(packet)
             self._end = begins + _duration(video, first, count, packets)
             self._bytes += size
         where = divmod(self._number, self._chunk_size)
@@ -164,7 +168,7 @@ class CameraFiles:
         # The times of packets stay as they are, in the units of what is copied.
         options = {"video_track_timescale": str(int(1 / kind.base))} if kind.base.numerator == 1 else {}
         self._container = av.open(str(path), "w", format="mp4", options=options)
-        self._stream = self._container.add_stream_from_template(stream)
+        self._stream = self._container.add_stream_from_template(stream, opaque=True)  # no encoder is needed
         self._stream.time_base = kind.base
         self._format, self._end, self._bytes, self._last_dts = kind, 0, 0, None
         self.paths.append(path)
@@ -180,6 +184,16 @@ class CameraFiles:
         if self._container is not None:
             self._container.close()
         self._container = None
+
+
+@contextmanager
+def _into_mp4(path: str) -> Iterator[None]:
+    import av
+
+    try:
+        yield
+    except (av.FFmpegError, ValueError) as error:
+        raise QueryError(f"to_lerobot: the packets of {path} cannot be put into an MP4 file: {error}") from error
 
 
 def complete(path: str, storage: StorageOptions, video: frames.Video, first: int, count: int) -> bool:
