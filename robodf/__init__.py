@@ -20,6 +20,7 @@ from robodf.frame.embedding import embed
 from robodf.frame.frame import PipelineDataFrame
 from robodf.frame.joining import concat
 from robodf.frame.making import from_arrow, from_dict, from_pandas, from_polars, from_ray, from_records
+from robodf.io.cosmos import read_cosmos
 from robodf.io.lerobot import read_lerobot
 from robodf.io.read import (
     from_source,
@@ -63,6 +64,7 @@ __all__ = [
     "open_log",
     "phash",
     "read",
+    "read_cosmos",
     "read_csv",
     "read_ipc",
     "read_json",

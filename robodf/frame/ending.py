@@ -311,8 +311,9 @@ class Ending(FrameBase):
         one value is a number there), and images. What was at `path` stays whole until all is written. One episode is
         held in memory at a time, but for its images.
 
-        Statistics are exact, of each episode and of the whole set: min, max, mean, std, count and the quantiles q01, q10,
-        q50, q90, q99. Those of images are of all frames that are encoded, and of LeRobot's own sample of those copied.
+        Statistics are exact, of each episode and of the whole set: min, max, mean, std, count and the quantiles q01,
+        q10, q50, q90, q99. Those of images are of all frames that are encoded, and of LeRobot's own sample of those
+        copied.
 
         Parameters
         ----------
@@ -367,8 +368,9 @@ class Ending(FrameBase):
         from robodf.physical.local import user_errors
         from robodf.physical.progress import progress
 
-        sink = lerobot_sink(self._plan, path, fps=fps, robot_type=robot_type, video=video, by=by, task=task, codec=codec,
-                            mode=mode, image_stats=image_stats, data_mb=data_mb, video_mb=video_mb)  # fmt: skip
+        sink = lerobot_sink(self._plan, path, fps=fps, robot_type=robot_type, video=video, by=by, task=task,
+                            codec=codec, mode=mode, image_stats=image_stats, data_mb=data_mb,
+                            video_mb=video_mb)  # fmt: skip
         query = prepared(sink.plan, engine)
         with user_errors(), progress("write lerobot"):
             return sink.write(query)

@@ -51,6 +51,7 @@ FORMATS: tuple[Format, ...] = (
     Format("text", _READ + "read_text", (".txt", ".log")),
     Format("log", _READ + "read_log", tuple(LOG_FILES), tuple((0, magic) for magic, _ in LOG_MAGIC)),
     Format("mcap", _READ + "read_mcap", (".mcap",)),  # of logs these alone
+    Format("cosmos", "robodf.io.cosmos:read_cosmos", folder="robodf.io.cosmos:is_cosmos"),
     Format("lerobot", "robodf.io.lerobot:read_lerobot", folder="robodf.io.lerobot.tree:is_lerobot"),
 )
 

@@ -15,6 +15,7 @@ from robodf.io.lerobot import frames, statistics
 from robodf.io.lerobot.cameras import decoded
 from robodf.io.lerobot.source import LeRobotFrames
 from robodf.io.lerobot.video_files import CameraFiles, Encoder, Placed, complete
+from robodf.io.messages.encoder import first_true
 
 _ON_TIME = 1e-4
 """Seconds that LeRobot allows between a row and its frame."""
@@ -172,7 +173,7 @@ def copy_of(
 def checked_references(name: str, column: pl.Series, first: int) -> pl.DataFrame:
     """References as columns; QueryError for a row without a frame."""
     if column.null_count():
-        row = first + int(column.is_null().arg_true()[0])
+        row = first + first_true(column.is_null())
         raise QueryError(f"to_lerobot: row {row} has no frame in column {name!r}; drop such rows")
     return column.struct.unnest()
 

@@ -9,6 +9,7 @@ import polars as pl
 from robodf.errors import QueryError, SchemaError
 from robodf.images.layout import IMAGE
 from robodf.io.lerobot.cameras import REFERENCE
+from robodf.io.messages.encoder import first_true
 
 OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 """The columns that every data set has, made anew when one is written."""
@@ -61,7 +62,7 @@ class Vector:
     def checked(self, column: pl.Series, first: int) -> pl.Series:
         """The values as they are written: a vector of one is a number, as LeRobot has it. QueryError for a null row."""
         if column.null_count():
-            row = first + int(column.is_null().arg_true()[0])
+            row = first + first_true(column.is_null())
             raise QueryError(f"to_lerobot: row {row} has null in column {self.name!r}; fill it, or drop such rows")
         if not isinstance(column.dtype, (pl.List, pl.Array)):
             return column
@@ -87,9 +88,9 @@ class Vector:
                 lengths = rows.list.len()
                 length = int(lengths[0]) if len(lengths) else 0
                 if (lengths != length).any():
-                    row = first + int((lengths != length).arg_true()[0]) // each
+                    row = first + first_true(lengths != length) // each
                     raise QueryError(
-                        f"to_lerobot: column {self.name!r} has {int(lengths.min() or 0)} to {int(lengths.max() or 0)} "
+                        f"to_lerobot: column {self.name!r} has {lengths.min()} to {lengths.max()} "
                         f"values (row {row}): LeRobot has vectors of one length; pad or cut them"
                     )
                 rows = rows.explode() if length else rows.clear()
@@ -98,7 +99,7 @@ class Vector:
             if not length:
                 raise QueryError(f"to_lerobot: column {self.name!r} has vectors without values (row {first}); drop it")
             if rows.null_count():
-                row = first + int(rows.is_null().arg_true()[0]) // each
+                row = first + first_true(rows.is_null()) // each
                 raise QueryError(f"to_lerobot: row {row} has null inside column {self.name!r}; fill it")
         return tuple(shape)
 

@@ -37,6 +37,7 @@ class Video:
 def opened(path: str, storage: StorageOptions) -> Iterator[tuple[Any, Any]]:
     """A container and its first stream of pictures; what FFmpeg raises is a FileFormatError that names the file."""
     import av
+    from av.error import FFmpegError
 
     with open_object(path, storage) as file:
         try:
@@ -51,7 +52,7 @@ def opened(path: str, storage: StorageOptions) -> Iterator[tuple[Any, Any]]:
                 yield container, stream
         except RobodfError:
             raise
-        except (av.FFmpegError, ValueError, OverflowError) as error:
+        except (FFmpegError, ValueError, OverflowError) as error:
             raise FileFormatError(f"{path}: a broken video: {error}") from error
 
 
@@ -74,8 +75,14 @@ def index(path: str, storage: StorageOptions) -> Video:
         return Video(Fraction(stream.time_base), pts, np.array([key for _, key in found], bool))
 
 
-def images(path: str, storage: StorageOptions, video: Video, numbers: np.ndarray) -> Iterator[np.ndarray]:
-    """The frames of some numbers, ascending and none twice, as arrays (height, width, 3) of RGB."""
+def images(
+    path: str, storage: StorageOptions, video: Video, numbers: np.ndarray, size: tuple[int, int] | None = None
+) -> Iterator[np.ndarray]:
+    """The frames of some numbers, ascending and none twice, as arrays (height, width, 3) of RGB.
+
+    `size` is a width and a height to which they are resized.
+    """
+    width, height = size or (None, None)
     keys = np.flatnonzero(video.key)
     with opened(path, storage) as (container, stream):
         stream.thread_type = "AUTO"
@@ -95,4 +102,4 @@ def images(path: str, storage: StorageOptions, video: Video, numbers: np.ndarray
             else:
                 raise FileFormatError(f"{path}: frame {number} cannot be decoded")
             at = number
-            yield frame.to_ndarray(format="rgb24")
+            yield frame.to_ndarray(format="rgb24", width=width, height=height)

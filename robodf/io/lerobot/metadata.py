@@ -182,7 +182,7 @@ def _tasks(found: Tree, storage: StorageOptions, notes: Notes) -> pl.DataFrame:
         notes.tell(found.root, f"there is no meta/{name}: rows have no task")
         return pl.DataFrame(schema=TASKS)
     rows: dict[int, str] = {}
-    read: Callable = _lines if found.version == 2 else _records
+    read: Callable = json_lines if found.version == 2 else _records
     try:
         for row in read(path, storage):
             number = row.get("task_index")
@@ -209,7 +209,7 @@ def _of_lines(found: Tree, storage: StorageOptions, notes: Notes) -> pl.DataFram
         notes.tell(found.root, "there is no meta/episodes.jsonl: the files tell which episodes there are")
         return pl.DataFrame(schema=EPISODES)
     try:
-        rows = [_episode(row, path) for row in _lines(path, storage)]
+        rows = [_episode(row, path) for row in json_lines(path, storage)]
         return pl.DataFrame(rows, schema=EPISODES, orient="row").unique("episode_index", maintain_order=True)
     except FileFormatError as error:
         notes.tell(path, f"{_without(error, path)}: the files tell which episodes there are")
@@ -325,7 +325,8 @@ def _parsed(text: str, path: str, line: int | None = None) -> Any:
         raise FileFormatError(f"{path}: {where} is no JSON: {error if text.strip() else 'it is empty'}") from error
 
 
-def _lines(path: str, storage: StorageOptions) -> Iterator[dict]:
+def json_lines(path: str, storage: StorageOptions) -> Iterator[dict]:
+    """The objects of a file with one on each line."""
     for number, line in enumerate(_text(path, storage).split("\n"), 1):
         if line.strip():
             row = _parsed(line, path, number)
@@ -361,7 +362,7 @@ def stats(found: Tree, storage: StorageOptions, notes: Notes) -> pl.DataFrame:
             if name == "stats.json":
                 rows += _of_features(None, read_json(path, storage))
             else:
-                for row in _lines(path, storage):
+                for row in json_lines(path, storage):
                     rows += _of_features(row.get("episode_index"), row.get("stats"))
         except FileFormatError as error:
             notes.problem(path, _without(error, path))

@@ -134,7 +134,7 @@ class LeRobotFrames(Source):
                 texts = [*inside["task"], *([None] if inside.height <= high - low else [])]
                 tried = pl.DataFrame({"task": texts}, schema={"task": pl.String()})
             elif high - low < _TRIED:
-                tried = pl.DataFrame({name: pl.int_range(low, high + 1, dtype=dtype, eager=True)})
+                tried = pl.DataFrame({name: pl.int_range(low, high + 1, eager=True)}).cast(dtype)
             else:
                 found = as_comparison(predicate)
                 if found is not None and isinstance(found[2], int) and _apart(found[1], found[2], low, high):

@@ -82,7 +82,7 @@ def is_lerobot(path: str) -> bool:
     data = os.path.join(os.path.expanduser(path), "data")
     if not os.path.isdir(data) or not os.path.isdir(os.path.join(os.path.expanduser(path), "meta")):
         return False
-    for folder, folders, names in os.walk(data):
+    for _, folders, names in os.walk(data):
         folders.sort()
         if any(_DATA.fullmatch("data/" + name) for name in names):
             return True

@@ -1,4 +1,4 @@
-"""Videos that are written: those of episodes one after the other in files of bounded size, packets copied as they are."""
+"""Videos that are written: episodes one after the other in files of bounded size, packets copied as they are."""
 
 from __future__ import annotations
 
@@ -75,8 +75,10 @@ class Encoder:
         import av
 
         if image.dtype != np.uint8:
-            raise QueryError(f"to_lerobot: images of {name!r} have {image.dtype.itemsize * 8} bits: videos have 8; scale "
-                             "them, or pass video=False")  # fmt: skip
+            bits = image.dtype.itemsize * 8
+            raise QueryError(
+                f"to_lerobot: images of {name!r} have {bits} bits: videos have 8; scale them, or pass video=False"
+            )
         height, width = image.shape[:2]
         if self._stream is None:
             if height % 2 or width % 2:
@@ -188,11 +190,11 @@ class CameraFiles:
 
 @contextmanager
 def _into_mp4(path: str) -> Iterator[None]:
-    import av
+    from av.error import FFmpegError
 
     try:
         yield
-    except (av.FFmpegError, ValueError) as error:
+    except (FFmpegError, ValueError) as error:
         raise QueryError(f"to_lerobot: the packets of {path} cannot be put into an MP4 file: {error}") from error
 
 

@@ -82,14 +82,10 @@ class LeRobotSink:
     @contextmanager
     def _disk(self) -> Iterator[None]:
         """Name the target in the errors of writing it."""
-        import av
-
         try:
             yield
         except FileExistsError:
             raise
-        except av.FFmpegError as error:
-            raise QueryError(f"to_lerobot: a video cannot be written: {error}") from error
         except OSError as error:
             if error.errno is None or error.filename == str(self.path):
                 raise
@@ -161,8 +157,8 @@ def lerobot_sink(
         selected, referred = with_references(selected)
         if video == "copy" and (lost := [c for c in cameras if c not in referred]):
             raise SchemaError(
-                f"to_lerobot: video='copy', but column {lost[0]!r} does not come untouched from read_lerobot: something "
-                "computes, compares or decodes its frames. Pass video=True to encode what cannot be copied"
+                f"to_lerobot: video='copy', but column {lost[0]!r} does not come untouched from read_lerobot: "
+                "something computes, compares or decodes its frames. Pass video=True to encode what cannot be copied"
             )
     return LeRobotSink(
         name, path, selected, columns, by, task, cameras, referred, _fps(fps, sources),

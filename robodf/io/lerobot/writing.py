@@ -18,6 +18,7 @@ from robodf.io.lerobot.features import DEFAULTS, OWN, Vector, image_feature, vid
 from robodf.io.lerobot.tables_out import DATA_PATH, EpisodeFiles, Files, arrow_type, write_tasks
 from robodf.io.lerobot.video_files import VIDEO_PATH, CameraFiles, Encoder, facts
 from robodf.io.lerobot.write import CHUNK, LeRobotSink, write_json
+from robodf.io.messages.encoder import first_true
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -69,7 +70,7 @@ class Writing:
         for name in (sink.by, sink.task):
             column = batch.get_column(name)
             if column.null_count():
-                row = first + int(column.is_null().arg_true()[0])
+                row = first + first_true(column.is_null())
                 raise QueryError(f"to_lerobot: row {row} has null in column {name!r}; fill it, or drop such rows")
         runs = batch.get_column(sink.by).rle_id()
         for part in batch.with_columns(runs.alias("\0run")).partition_by("\0run", maintain_order=True):
@@ -78,8 +79,8 @@ class Writing:
                 self._finish()
                 if key in self._seen:
                     raise QueryError(
-                        f"to_lerobot: the rows of episode {key!r} of column {sink.by!r} are not together (row {self.rows} "
-                        f"comes after others); sort by {sink.by!r} and time first"
+                        f"to_lerobot: the rows of episode {key!r} of column {sink.by!r} are not together (row "
+                        f"{self.rows} comes after others); sort by {sink.by!r} and time first"
                     )
                 self._seen.add(key)
                 self._key = key
@@ -175,8 +176,10 @@ class Writing:
                 found[name] = self._footage[name].copied(plan)
                 continue
             if self._sink.video == "copy":
-                raise QueryError(f"to_lerobot: video='copy', but the frames of {name!r} in episode {self._key!r} cannot be "
-                                 f"copied: {plan}. Pass video=True to encode such episodes")  # fmt: skip
+                raise QueryError(
+                    f"to_lerobot: video='copy', but the frames of {name!r} in episode {self._key!r} cannot be copied: "
+                    f"{plan}. Pass video=True to encode such episodes"
+                )
             found[name] = self._footage[name].encoded_again(references[name])
         for name in found:
             width, height = self._footage[name].files.size
