@@ -87,9 +87,10 @@ def read_cosmos(
     if frame_rate is not None and not (isinstance(frame_rate, (int, float)) and 0 < frame_rate < 1e6):
         raise OptionError(f"read_cosmos: frame_rate is a positive number a second, not {frame_rate!r}")
     if resolution is not None:
-        resolution = tuple(resolution)  # type: ignore[assignment]
-        if len(resolution) != 2 or not all(isinstance(n, int) and 0 < n <= 1 << 14 for n in resolution):
+        size = tuple(resolution)
+        if len(size) != 2 or not all(isinstance(n, int) and 0 < n <= 1 << 14 for n in size):
             raise OptionError(f"read_cosmos: resolution is (width, height), not {resolution!r}")
+        resolution = size
     try:
         import av  # noqa: F401
     except ImportError as error:

@@ -88,7 +88,7 @@ def read_lerobot(
     """
     from robodf.io.error_log import ErrorLog
     from robodf.io.lerobot import metadata
-    from robodf.io.lerobot.listing import episodes_table
+    from robodf.io.lerobot.episode_list import episodes_table
     from robodf.io.lerobot.source import LeRobotFrames
     from robodf.io.lerobot.tree import tree
     from robodf.io.logs.model import check_on_error

@@ -81,8 +81,11 @@ class Cameras:
                     f"{self._about.root}: camera {camera!r} has no video of episode {int(episodes[spans[0][0]])}"
                 )
             video = frames.index(path, self._storage)
-            numbers = [self._numbers(path, video.times, times[a:b], *places[int(episodes[a])][1:], int(episodes[a]))
-                       for a, b in spans]  # fmt: skip
+            numbers = []
+            for a, b in spans:
+                episode = int(episodes[a])
+                _, start, stop = places[episode]
+                numbers.append(self._numbers(path, video.times, times[a:b], start, stop, episode))
             for row in self._found(camera, path, video, np.concatenate(numbers), episodes[spans[0][0] : spans[-1][1]]):
                 given += 1
                 yield row

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from robodf.compat import KEEP_ORDER
-from robodf.errors import OptionError, QueryError, SchemaError, column_not_found
+from robodf.errors import OptionError, SchemaError, column_not_found
 from robodf.images.layout import IMAGE
 from robodf.io import publish
 from robodf.io.lerobot.features import OWN, check_column
