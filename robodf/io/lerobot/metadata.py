@@ -188,14 +188,12 @@ def _tasks(found: Tree, storage: StorageOptions, notes: Notes) -> pl.DataFrame:
             number = row.get("task_index")
             # pandas keeps the text as the index of its frame, under a name of its own or none.
             text = row.get("task", row.get("__index_level_0__", row.get("index")))
-            if not isinstance(number, int) or isinstance(number, bool) or not isinstance(text, str):
+            if not _is_count(number) or not isinstance(text, str):
                 raise FileFormatError(f"{path}: a task is a number and a text, not {str(row)[:80]}")
-            rows.setdefault(number, text)
+            rows.setdefault(number, text)  # type: ignore[arg-type]
         return pl.DataFrame({"task_index": list(rows), "task": list(rows.values())}, schema=TASKS)
     except FileFormatError as error:
         notes.problem(path, f"{_without(error, path)}; rows have no task")
-    except OverflowError:
-        notes.problem(path, "a task has a number of more than 64 bits; rows have no task")
     return pl.DataFrame(schema=TASKS)
 
 
