@@ -17,6 +17,7 @@ from samples_lerobot import CAMERA, LENGTHS, TASKS, WRIST, version_2, version_3,
 from test_lerobot import INDEX, level, levels, near
 
 import robodf as rd
+from robodf.compat import explode_options
 from robodf.errors import ColumnNotFoundError, OptionError, QueryError, SchemaError
 from robodf.images.layout import to_column
 from robodf.io.lerobot import frames, statistics
@@ -294,7 +295,7 @@ def test_types_shapes_and_names_of_features(made: tuple[Path, Path], tmp_path: P
     assert str(schema.field("one").type) == "float"
     back = rd.read_lerobot(tmp_path / "out").collect()
     assert back["grid"].to_list() == [[[1, 2, 3], [4, 5, 6]]] * 12
-    assert back["one"].to_list() == df.collect()["one"].explode().to_list()
+    assert back["one"].to_list() == df.collect()["one"].explode(**explode_options()).to_list()
 
 
 def test_what_was_there_stays_until_all_is_written(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from robodf.compat import explode_options
 from robodf.errors import QueryError, SchemaError
 from robodf.images.layout import IMAGE
 from robodf.io.lerobot.cameras import REFERENCE
@@ -73,7 +74,7 @@ class Vector:
             raise QueryError(f"to_lerobot: from row {first} on column {self.name!r} has the shape {list(found)}, where "
                              f"{list(self.shape)} came before")  # fmt: skip
         if found == (1,):
-            return column.explode() if isinstance(column.dtype, pl.List) else column.arr.first()
+            return column.explode(**explode_options()) if isinstance(column.dtype, pl.List) else column.arr.first()
         return column
 
     def _shape_of(self, column: pl.Series, first: int) -> tuple[int, ...]:
@@ -83,7 +84,7 @@ class Vector:
         while isinstance(rows.dtype, (pl.List, pl.Array)):
             if isinstance(rows.dtype, pl.Array):
                 length = rows.dtype.size
-                rows = rows.explode() if length else rows.clear()
+                rows = rows.explode(**explode_options()) if length else rows.clear()
             else:
                 lengths = rows.list.len()
                 length = int(lengths[0]) if len(lengths) else 0
@@ -93,7 +94,7 @@ class Vector:
                         f"to_lerobot: column {self.name!r} has {lengths.min()} to {lengths.max()} "
                         f"values (row {row}): LeRobot has vectors of one length; pad or cut them"
                     )
-                rows = rows.explode() if length else rows.clear()
+                rows = rows.explode(**explode_options()) if length else rows.clear()
             shape.append(length)
             each *= max(1, length)
             if not length:

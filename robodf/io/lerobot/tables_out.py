@@ -12,6 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from robodf.compat import explode_options
+
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _EPISODES_AT_ONCE = 100
@@ -141,5 +143,5 @@ def flat(column: pl.Series) -> np.ndarray:
     """Numbers as (rows, components)."""
     rows = len(column)
     while isinstance(column.dtype, (pl.List, pl.Array)):
-        column = column.explode()
+        column = column.explode(**explode_options())
     return column.cast(pl.Float64).to_numpy().reshape(rows, -1)
