@@ -21,6 +21,9 @@ REFERENCE = pl.Struct({"video": pl.String(), "episode": pl.Int64(), "frame": pl.
 Row = np.ndarray | dict[str, Any] | None
 """A decoded image, a reference to one, or nothing."""
 
+Place = tuple[str, float, float | None]
+"""The path of a video, and the seconds at which an episode begins and ends in it."""
+
 _BYTES = 16 << 20
 _UNKNOWN_RATE = 10.0
 
@@ -29,12 +32,20 @@ class Cameras:
     """The frames of some rows, whose episodes and times are told first, in order."""
 
     def __init__(
-        self, about: Layout, names: tuple[str, ...], tolerance: float | None, storage: StorageOptions, raises: bool,
-        log: ErrorLog, references: tuple[str, ...] = (),
-    ):  # fmt: skip
+        self,
+        about: Layout,
+        places: Mapping[str, Mapping[int, Place]],
+        names: tuple[str, ...],
+        tolerance: float | None,
+        storage: StorageOptions,
+        raises: bool,
+        log: ErrorLog,
+        references: tuple[str, ...] = (),
+    ):
         self.names = names
         self._references = references
         self._about = about
+        self._places = places
         self._storage = storage
         self._raises = raises
         self._log = log
@@ -54,15 +65,14 @@ class Cameras:
         if not self._episodes:
             return
         episodes, times = np.concatenate(self._episodes), np.concatenate(self._times)
-        of = self._about.videos.filter(pl.col("camera") == camera).select(pl.exclude("camera"))
-        places = {row[0]: row[1:] for row in of.iter_rows()}
+        places = self._places[camera]
         starts = np.flatnonzero(np.diff(episodes, prepend=episodes[0] - 1))
         ends = np.append(starts[1:], len(episodes))
         first = 0
         while first < len(starts):
-            path = places.get(int(episodes[starts[first]]), (None,))[0]
+            path = _path(places, episodes[starts[first]])
             last = first
-            while last + 1 < len(starts) and places.get(int(episodes[starts[last + 1]]), (None,))[0] == path:
+            while last + 1 < len(starts) and _path(places, episodes[starts[last + 1]]) == path:
                 last += 1
             spans = [(int(starts[j]), int(ends[j])) for j in range(first, last + 1)]
             yield from self._of_video(camera, path, spans, episodes, times, places)
@@ -70,7 +80,7 @@ class Cameras:
 
     def _of_video(
         self, camera: str, path: str | None, spans: list[tuple[int, int]], episodes: np.ndarray, times: np.ndarray,
-        places: dict[int, tuple],
+        places: Mapping[int, Place],
     ) -> Iterator[Row]:  # fmt: skip
         """The rows of consecutive episodes in one video."""
         total = spans[-1][1] - spans[0][0]
@@ -136,6 +146,11 @@ class Cameras:
             return
         for number, episode in zip(numbers.tolist(), episodes.tolist()):
             yield {"video": path, "episode": episode, "frame": number} if number >= 0 else None
+
+
+def _path(places: Mapping[int, Place], episode: Any) -> str | None:
+    place = places.get(int(episode))
+    return None if place is None else place[0]
 
 
 def decoded(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 
 from robodf.errors import FileFormatError, RobodfError
 from robodf.io.file_object import open_object
-from robodf.io.files import StorageOptions
+from robodf.io.files import StorageOptions, fingerprint
 
 MOST_PIXELS = 1 << 26
 _FORMATS = "mov,matroska,avi"
@@ -63,7 +64,24 @@ def frame_rate(path: str, storage: StorageOptions) -> float | None:
 
 
 def index(path: str, storage: StorageOptions) -> Video:
-    """The frames of a file, by its packets: nothing is decoded."""
+    """The frames of a file, by its packets: nothing is decoded. Those of the files read last are kept."""
+    key = path, fingerprint(path, storage)
+    found = _kept.get(key)
+    if found is None:
+        found = _index(path, storage)
+        with _keeping:
+            _kept[key] = found
+            while sum(len(v.pts) for v in _kept.values()) > _MOST_KEPT and len(_kept) > 1:
+                _kept.pop(next(iter(_kept)))
+    return found
+
+
+_kept: dict[tuple, Video] = {}
+_keeping = threading.Lock()
+_MOST_KEPT = 4_000_000  # frames
+
+
+def _index(path: str, storage: StorageOptions) -> Video:
     with opened(path, storage) as (container, stream):
         found = [(p.pts, bool(p.is_keyframe)) for p in container.demux(stream) if p.size and not p.is_discard]
         if any(pts is None for pts, _ in found):

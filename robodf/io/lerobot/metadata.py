@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from robodf.errors import FileFormatError, RobodfError
@@ -287,11 +288,15 @@ def _check_present(
                 spans += [parquet.bounds(g, "episode_index") for g in range(parquet.groups) if parquet.rows(g)]
         except FileFormatError:
             return  # reading tells
-    if any(span is None for span in spans):
-        return
-    for episode in episodes["episode_index"]:
-        if not any(span[0] <= episode <= span[1] for span in spans if span):
-            notes.problem(found.root, f"meta/episodes lists episode {episode}, but no file of frames has it")
+    known = [span for span in spans if span is not None]
+    if len(known) < len(spans):
+        return  # not all say what they hold
+    numbers = episodes["episode_index"].to_numpy()
+    lost = np.ones(len(numbers), bool)
+    for low, high in known:
+        lost &= (numbers < low) | (numbers > high)
+    for episode in numbers[lost].tolist():
+        notes.problem(found.root, f"meta/episodes lists episode {episode}, but no file of frames has it")
 
 
 # -- JSON and Parquet of metadata -------------------------------------------------------------------------------------

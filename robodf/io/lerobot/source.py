@@ -27,7 +27,7 @@ from robodf.plan.comparison import as_comparison
 from robodf.plan.expr import Expr
 
 if TYPE_CHECKING:
-    from robodf.io.lerobot.cameras import Row
+    from robodf.io.lerobot.cameras import Place, Row
 
 _TRIED = 4096  # integers between two bounds that are tried one by one
 _AT_ONCE = 65_536
@@ -270,7 +270,8 @@ class LeRobotFrames(Source):
 
     def _cameras(self, columns: Sequence[str]) -> Cameras:
         wanted = tuple(c for c in columns if c in self.cameras)
-        return Cameras(self.about, wanted, self.tolerance, dict(self.storage), self.on_error == "raise", self.log,
+        raises = self.on_error == "raise"
+        return Cameras(self.about, self._places, wanted, self.tolerance, dict(self.storage), raises, self.log,
                        self.references)  # fmt: skip
 
     def _open(self, k: int) -> Any:
@@ -278,6 +279,15 @@ class LeRobotFrames(Source):
         if fingerprint(file.path, dict(self.storage)) != (file.size, file.changed):
             raise FileFormatError(f"{file.path}: was changed since the query was planned; make the frame anew")
         return open_parquet(file.path, dict(self.storage))
+
+    @cached_property
+    def _places(self) -> dict[str, dict[int, Place]]:
+        """Where the frames of each episode are, by camera."""
+        found: dict[str, dict[int, Place]] = {camera: {} for camera in self.cameras}
+        for camera, episode, *place in self.about.videos.iter_rows():
+            if camera in found:
+                found[camera][episode] = tuple(place)  # type: ignore[assignment]
+        return found
 
     # -- which rows -------------------------------------------------------------------------------------------
 
