@@ -111,3 +111,10 @@ def test_a_link_to_itself_and_strange_names_are_no_files_of_the_set(whole: dict[
     (root / "data/chunk-000/episode_zzz.parquet").write_bytes(b"")
     shutil.copytree(root / "videos/chunk-000", root / "videos/old/chunk-000")
     assert rd.read_lerobot(root).select("index").collect().height == 12
+
+
+def test_a_schema_whose_metadata_is_no_text_is_read(whole: dict[str, bytes], tmp_path: Path) -> None:
+    write(tmp_path, whole, "v2")
+    file = tmp_path / "v2/data/chunk-000/episode_000000.parquet"
+    file.write_bytes(file.read_bytes().replace(b"ARROW:schema", b"ARROW:\xffchema"))
+    assert rd.read_lerobot(tmp_path / "v2").select("index", "action").collect().height == 12

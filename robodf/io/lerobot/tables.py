@@ -27,7 +27,9 @@ class Parquet:
         names = list(file.schema_arrow.names)
         if len(set(names)) != len(names):
             raise FileFormatError(f"{path}: two columns have one name")
-        self.schema: dict[str, pl.DataType] = dict(pl.DataFrame(pl.from_arrow(file.schema_arrow.empty_table())).schema)
+        # Metadata of a schema is left out: Polars panics at names of it that are no text.
+        empty = file.schema_arrow.remove_metadata().empty_table()
+        self.schema: dict[str, pl.DataType] = dict(pl.DataFrame(pl.from_arrow(empty)).schema)
 
     @property
     def groups(self) -> int:
@@ -67,7 +69,7 @@ class Parquet:
         size = max(64, min(_MOST_ROWS, _BATCH_BYTES // max(1, width)))
         with damage(self.path):
             for batch in self._file.iter_batches(size, row_groups=[group], columns=list(names), use_threads=False):
-                frame = pl.DataFrame(pl.from_arrow(batch)).select(names)
+                frame = pl.DataFrame(pl.from_arrow(batch.replace_schema_metadata(None))).select(names)
                 left -= frame.height
                 yield frame
         if left:
@@ -105,6 +107,7 @@ def damage(path: str) -> Iterator[None]:
         yield
     except FileFormatError:
         raise
-    except (pa.ArrowException, OSError, ValueError, OverflowError, pl.exceptions.PolarsError, MemoryError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, pl.exceptions.PolarsError,
+            pl.exceptions.PanicException) as error:  # fmt: skip
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise FileFormatError(f"{path}: no Parquet file, or a damaged one: {why}") from error
