@@ -19,7 +19,7 @@ import polars as pl
 from robodf.errors import FileFormatError, RobodfError
 from robodf.io.error_log import ErrorLog
 from robodf.io.files import StorageOptions, fingerprint, open_file
-from robodf.io.lerobot.tables import Parquet, open_parquet
+from robodf.io.lerobot.tables import open_parquet
 from robodf.io.lerobot.tree import Place, Tree
 
 _LARGEST = 256 << 20  # a JSON file of metadata of more bytes is none
@@ -386,6 +386,3 @@ def _flat(values: Any, depth: int = 0) -> Iterator[float]:
             yield from _flat(value, depth + 1)
     elif isinstance(values, (int, float)):
         yield float(values) if abs(values) < 1e308 or isinstance(values, float) else math.inf
-
-
-__all__ = ["DataFile", "Layout", "Notes", "Parquet", "data_files", "layout", "read_json", "stats"]
