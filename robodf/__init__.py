@@ -24,6 +24,8 @@ from robodf.io.binary_files import read_binary
 from robodf.io.calibration import read_calibration
 from robodf.io.msgpack_files import read_msgpack
 from robodf.io.protobuf_files import read_protobuf
+from robodf.io.cosmos import read_cosmos
+from robodf.io.lerobot import read_lerobot
 from robodf.io.read import (
     from_source,
     open_log,
@@ -68,9 +70,11 @@ __all__ = [
     "open_log",
     "phash",
     "read",
+    "read_cosmos",
     "read_csv",
     "read_ipc",
     "read_json",
+    "read_lerobot",
     "read_log",
     "read_mcap",
     "read_ndjson",

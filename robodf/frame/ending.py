@@ -286,6 +286,95 @@ class Ending(FrameBase):
         with user_errors(), progress("write mcap"):
             return sink.write(query)
 
+    def to_lerobot(
+        self,
+        path: str | os.PathLike,
+        *,
+        fps: float | None = None,
+        robot_type: str | None = None,
+        video: bool | str = True,
+        by: str = "episode_index",
+        task: str = "task",
+        codec: str | None = None,
+        mode: str = "error",
+        image_stats: bool = True,
+        data_mb: float = 100,
+        video_mb: float = 200,
+        engine: str | None = None,
+    ) -> WriteReport:
+        """Write a LeRobot data set of version 3.0, which LeRobot's own package loads. Executes the query.
+
+        The rows are those of a fixed rate, `fps`, in order: align them first (`rd.align`). Rows of one episode are
+        together; episodes are numbered anew from 0 in the order in which they come. So are index, frame_index,
+        task_index and timestamp (frame_index / fps), whatever the frame had in these columns. Equal texts are one task.
+        All other columns are features: numbers, booleans, texts, lists and arrays of numbers of one length (a vector of
+        one value is a number there), and images. What was at `path` stays whole until all is written. One episode is
+        held in memory at a time, but for its images.
+
+        Statistics are exact, of each episode and of the whole set: min, max, mean, std, count and the quantiles q01,
+        q10, q50, q90, q99. Those of images are of all frames that are encoded, and of LeRobot's own sample of those
+        copied.
+
+        Parameters
+        ----------
+        path
+            A directory. `mode` says what happens where it exists: error, or overwrite (of a LeRobot data set only).
+        fps, robot_type
+            By default those of the data sets that the frame reads.
+        video
+            - True: images become videos, MP4, one for many episodes. The packets of a video are copied, not decoded,
+              where a column comes untouched from `read_lerobot` and all frames of an episode are kept in order; other
+              episodes are encoded.
+            - "copy": as True, but an episode that cannot be copied is an error that says why.
+            - "encode": all are encoded.
+            - False: images are kept in the Parquet files, as PNG.
+
+            Copied frames stay those of their rows: where `read_lerobot` had found them by timestamps that are a frame
+            off, as in demo data of GR00T, timestamp is that of the frame.
+        by
+            The column that tells episodes apart, numbers or texts. It is left out; another name than episode_index is
+            kept in meta/episodes.
+        task
+            The column of the texts of tasks. Columns `annotation.*` of a data set that is read have numbers of its
+            tasks: these keep them, or are numbered anew together.
+        codec
+            "libsvtav1" (AV1, LeRobot's own; the default), "h264" (the default where PyAV cannot encode AV1) or "hevc";
+            crf 30, every second frame a key frame, as LeRobot has it.
+        image_stats
+            False: no statistics of images, for which copied videos are decoded in part.
+        data_mb, video_mb
+            About how many MiB a file has before the next begins.
+
+        Raises
+        ------
+        OptionError, ColumnNotFoundError, SchemaError
+            Before anything runs, for arguments and columns that do not fit.
+        QueryError
+            For rows that do not fit, with their number: null, a vector or an image of another size, an episode that
+            comes in several pieces.
+
+        Examples
+        --------
+        >>> import robodf as rd, tempfile, os
+        >>> path = os.path.join(tempfile.mkdtemp(), "reach")
+        >>> rows = {"run": ["a", "a", "b"], "action": [[0.0, 1.0], [0.5, 1.5], [2.0, 2.0]], "task": ["reach"] * 3}
+        >>> rd.from_dict(rows).to_lerobot(path, fps=10, by="run").rows
+        3
+        >>> rd.read_lerobot(path).select("episode_index", "frame_index", "action").collect().rows()
+        [(0, 0, [0.0, 1.0]), (0, 1, [0.5, 1.5]), (1, 0, [2.0, 2.0])]
+        """
+        from robodf.io.lerobot.write import lerobot_sink
+        from robodf.physical.engine import prepared
+        from robodf.physical.local import user_errors
+        from robodf.physical.progress import progress
+
+        sink = lerobot_sink(self._plan, path, fps=fps, robot_type=robot_type, video=video, by=by, task=task,
+                            codec=codec, mode=mode, image_stats=image_stats, data_mb=data_mb,
+                            video_mb=video_mb)  # fmt: skip
+        query = prepared(sink.plan, engine)
+        with user_errors(), progress("write lerobot"):
+            return sink.write(query)
+
     def _write(self, path: Any, format: str, partition_by: Any, mode: str, rows: int | None, storage: dict | None,
                engine: str | None, resume: bool, options: dict) -> WriteReport:  # fmt: skip
         from robodf.physical.engine import write

@@ -58,6 +58,8 @@ FORMATS: tuple[Format, ...] = (
     Format("urdf", "robodf.io.robots:read_urdf", (".urdf",)),
     Format("sdf", "robodf.io.robots:read_sdf", (".sdf", ".world")),
     Format("mcap", _READ + "read_mcap", (".mcap",)),  # of logs these alone
+    Format("cosmos", "robodf.io.cosmos:read_cosmos", folder="robodf.io.cosmos:is_cosmos"),
+    Format("lerobot", "robodf.io.lerobot:read_lerobot", folder="robodf.io.lerobot.tree:is_lerobot"),
 )
 
 
