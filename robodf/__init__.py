@@ -22,10 +22,10 @@ from robodf.frame.joining import concat
 from robodf.frame.making import from_arrow, from_dict, from_pandas, from_polars, from_ray, from_records
 from robodf.io.binary_files import read_binary
 from robodf.io.calibration import read_calibration
-from robodf.io.msgpack_files import read_msgpack
-from robodf.io.protobuf_files import read_protobuf
 from robodf.io.cosmos import read_cosmos
 from robodf.io.lerobot import read_lerobot
+from robodf.io.msgpack_files import read_msgpack
+from robodf.io.protobuf_files import read_protobuf
 from robodf.io.read import (
     from_source,
     open_log,
