@@ -34,6 +34,7 @@ from robodf.io.read import (
     read_rosbag,
     read_text,
 )
+from robodf.io.video import read_video
 from robodf.plan.expr import Expr
 from robodf.plan.functions import *  # noqa: F403 - the names are generated: see plan/functions.py
 from robodf.plan.functions import __all__ as _functions
@@ -71,6 +72,7 @@ __all__ = [
     "read_parquet",
     "read_rosbag",
     "read_text",
+    "read_video",
     "ros",
     "selectors",
     "sql",

@@ -77,15 +77,16 @@ def read_video(
     >>> df = rd.read_video(name).filter(rd.col("frame_time") >= rd.lit(2.5).cast(float))
     """
     from robodf.io.files import list_files
+    from robodf.io.formats import formats
     from robodf.io.read import from_source
-    from robodf.io.video.opening import EXTENSIONS, need_av
+    from robodf.io.video.opening import need_av
     from robodf.io.video.sampling import rate_of, times_of
     from robodf.io.video.source import Videos
 
     need_av("read_video")
     if frame_rate is not None and timestamps is not None:
         raise OptionError("read_video: frame_rate and timestamps both say at which times: pass one of them")
-    files = list_files(paths, EXTENSIONS, storage_options)  # type: ignore[arg-type]
+    files = list_files(paths, formats()["video"].extensions, storage_options)  # type: ignore[arg-type]
     times = times_of(timestamps)
     for path, _ in times or ():
         if path is not None and path not in files:

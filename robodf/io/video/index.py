@@ -234,7 +234,8 @@ def _by_decoding(path: str, storage: StorageOptions, number: int, packets: _Pack
     with opened(path, storage) as container:
         (stream,) = chosen(container, (number,), path)
         prepare(stream, path)
-        rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
+        lasts = [d for d in packets.duration if d > 0]
+        rate = 1 / (int(np.median(lasts)) * stream.time_base) if lasts and stream.time_base else stream.average_rate
         try:
             for frame in container.decode(stream):
                 keys.append(bool(frame.key_frame))
@@ -243,5 +244,5 @@ def _by_decoding(path: str, storage: StorageOptions, number: int, packets: _Pack
     counter.add(frames=len(keys))
     frames = np.arange(len(keys), dtype=np.int64)
     none = np.full(len(packets.pts), NO_TIME)
-    return Track(number, 1 / rate, none, none, frames, frames, np.zeros_like(frames), np.array(keys, bool), len(keys),
+    return Track(number, 1 / (rate or Fraction(25)), none, none, frames, frames, np.zeros_like(frames), np.array(keys, bool), len(keys),
                  True)  # fmt: skip

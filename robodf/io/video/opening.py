@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from av import VideoStream
     from av.container import InputContainer
 
-EXTENSIONS = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".flv", ".h264", ".h265",
-    ".hevc", ".obu", ".ivf", ".y4m",
-)  # fmt: skip
-
 # FFmpeg would open the files and addresses that a playlist names, whatever the name of the playlist.
 _CONTAINERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,h264,hevc,obu,ivf,yuv4mpegpipe"
 _OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": ""}

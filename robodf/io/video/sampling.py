@@ -64,9 +64,10 @@ def at_rate(track: Track, rate: Fraction) -> tuple[np.ndarray, np.ndarray]:
     if not len(track.pts):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     since = track.pts - track.pts[0]
-    first = _first_ticks(since, track.base * rate, min(track.base / 2, _ROUNDED) * rate)
+    early = min(track.base / 2, _ROUNDED)
+    first = _first_ticks(since, track.base * rate, early * rate)
     end = (track.end - int(track.pts[0])) * track.base - (0 if track.counted else min(track.base, 2 * _ROUNDED))
-    ticks = max(int(first[-1]), math.ceil(end * rate) - 1) + 1
+    ticks = max(math.floor((int(since[-1]) * track.base + early) * rate), math.ceil(end * rate) - 1) + 1
     if ticks > _MOST:
         raise OptionError(f"read_video: frame_rate={float(rate)} makes {ticks:,} rows of one file")
     number = np.arange(ticks, dtype=np.int64)
