@@ -262,7 +262,7 @@ def test_frozen_video_and_scenes_are_segments(tmp_path: Path, monkeypatch: pytes
 
 
 def test_what_is_cut_off_is_told(folder: Path, tmp_path: Path) -> None:
-    for name in ("fragments.mp4", "uneven.mkv", "mpeg4.avi"):
+    for name in ("fragments.mp4", "uneven.mkv", "mjpeg.avi"):
         data = samples()[name]
         cut = tmp_path / name
         cut.write_bytes(data[: len(data) * 9 // 10])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from av.packet import Packet
 
 _WORTH_A_SEEK = 64  # packets that are passed over without one
+_MOST_THREADS = 16  # of a decoder of FFmpeg that finds their number itself
 
 Frames = Iterator[tuple[int, "VideoFrame"]]
 
@@ -104,6 +105,7 @@ class _Reader:
                 other.discard = Discard.all
         self._next = 0
         self._packets = self._demuxed()
+        self._damaged: list[int] = []  # packets
 
     def run(self, run: Run, wanted: np.ndarray) -> Frames:
         track = self._track
@@ -119,26 +121,37 @@ class _Reader:
                 if frame.pts != entry or not frame.key_frame:
                     raise _NoEntryError
                 unsure = False
+            if frame.is_corrupt and frame.pts is not None:
+                self._hurt(int(np.searchsorted(track.pts, frame.pts)), frame)
             found = number.pop(frame.pts, None)  # type: ignore[arg-type]
-            if found is not None and self._whole(frame, found):
+            if found is not None and not self._needs_what_is_damaged(found):
                 yield found, frame
 
     def _counted(self, wanted: np.ndarray) -> Frames:
         left = iter(wanted.tolist())
         awaited = next(left)
         for number, frame in enumerate(self._decoded(None)):
+            if frame.is_corrupt:
+                self._hurt(number, frame)
             if number == awaited:
-                if self._whole(frame, number):
+                if not self._needs_what_is_damaged(number):
                     yield number, frame
                 awaited = next(left, None)
                 if awaited is None:
                     return
 
-    def _whole(self, frame: VideoFrame, number: int) -> bool:
-        if frame.is_corrupt:
-            self._damage(f"{self._path}: stream {self._track.stream}, frame {number}: its data is damaged")
-            return False
-        return True
+    def _hurt(self, number: int, frame: VideoFrame) -> None:
+        """A decoder hides what is missing in a frame by what is around it."""
+        if number < len(self._track.packet):
+            self._damaged.append(int(self._track.packet[number]))
+        self._damage(f"{self._path}: stream {self._track.stream}, frame {number}: its data is damaged")
+
+    def _needs_what_is_damaged(self, number: int) -> bool:
+        """Whether damage lies on its way: a frame that is decoded from damaged ones looks right to the decoder."""
+        track = self._track
+        if track.counted:
+            return bool(self._damaged)
+        return any(track.start[number] <= at <= track.packet[number] for at in self._damaged)
 
     def _decoded(self, count: int | None) -> Iterator[VideoFrame]:
         """What the next packets hold (None: all that are left)."""
@@ -151,18 +164,27 @@ class _Reader:
                     break
                 sent += 1
                 yield from self._asked(packet)
-            yield from self._asked(None)
+            if context.is_open:
+                yield from self._asked(None)
         finally:
             counter.add(frames=sent)
             if context.is_open:
                 context.flush_buffers()
 
     def _asked(self, packet: Packet | None) -> list[VideoFrame]:
+        here = self._next - 1
+        what = "its end" if packet is None else f"the packet of pts {packet.pts} at byte {packet.pos}"
+        what = f"{self._path}: stream {self._track.stream}, {what}"
+        if packet is not None and packet.is_corrupt:
+            self._damaged.append(here)
+            self._damage(f"{what}: it is cut off")
+            return []
         try:
             return self._stream.codec_context.decode(packet)
         except self._av.FFmpegError as error:
-            what = "its end" if packet is None else f"the packet of pts {packet.pts} at byte {packet.pos}"
-            self._damage(f"{self._path}: stream {self._track.stream}, {what}: {told(error)}")
+            # Threads decode several packets at once: it may have been one before.
+            self._damaged += range(max(0, here - _MOST_THREADS), here + 1)
+            self._damage(f"{what}: {told(error)}")
             return []
 
     def _packet(self) -> Packet | None:
