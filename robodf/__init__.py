@@ -34,7 +34,7 @@ from robodf.io.read import (
     read_rosbag,
     read_text,
 )
-from robodf.io.video import read_video
+from robodf.io.video import cut_video, read_video
 from robodf.plan.expr import Expr
 from robodf.plan.functions import *  # noqa: F403 - the names are generated: see plan/functions.py
 from robodf.plan.functions import __all__ as _functions
@@ -51,6 +51,7 @@ __all__ = [
     "chars",
     "concat",
     "config",
+    "cut_video",
     "embed",
     "errors",
     "from_arrow",

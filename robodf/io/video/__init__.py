@@ -11,8 +11,9 @@ from robodf.errors import OptionError
 
 if TYPE_CHECKING:
     from robodf.frame.frame import PipelineDataFrame
+    from robodf.io.sink import WriteReport
 
-__all__ = ["read_video"]
+__all__ = ["cut_video", "read_video"]
 
 _MOST_SIDE = 1 << 14
 
@@ -72,9 +73,13 @@ def read_video(
     Raises FileFormatError, which names the file, OptionError for arguments, ImportError without PyAV.
 
     >>> import robodf as rd, numpy as np, os, tempfile
+    >>> from robodf.images.layout import to_column
+    >>> images = to_column([np.full((32, 48, 3), 8 * k, np.uint8) for k in range(30)])
     >>> name = os.path.join(tempfile.mkdtemp(), "a.mp4")
-    >>> report = rd.from_dict({"k": list(range(30))}).select(frame=rd.video.gray("k")).to_video(name, fps=10)
-    >>> df = rd.read_video(name).filter(rd.col("frame_time") >= rd.lit(2.5).cast(float))
+    >>> report = rd.from_dict({"frame": images}).to_video(name, fps=10)
+    >>> df = rd.read_video(name, frame_rate=1)
+    >>> df.filter(rd.col("frame_index") > 0).select("frame_time", "frame_index").collect().rows()
+    [(datetime.timedelta(seconds=1), 10), (datetime.timedelta(seconds=2), 20)]
     """
     from robodf.io.files import list_files
     from robodf.io.formats import formats
@@ -102,6 +107,33 @@ def read_video(
         quality=bool(quality),
     )
     return from_source(source)
+
+
+def cut_video(path: str | os.PathLike, out: str | os.PathLike, start: Any = 0, end: Any = None, *,
+              stream: int | None = None, mode: str = "error", storage_options: dict | None = None) -> WriteReport:  # fmt: skip
+    """Copy the frames that begin at or after `start` and before `end` to another file, as they are encoded.
+
+    `start` and `end` are seconds (or timedelta) since the first frame; None is the end. Nothing is decoded: the pixels
+    are those of the original, and a cut takes as long as copying. So a cut begins where decoding can start, and ends
+    where no later frame is needed: OptionError, with the nearest such times, for another. To cut anywhere, encode anew:
+    `rd.read_video(path).filter(...).to_video(out, time="frame_time")`.
+
+    One stream is copied (the best, or the one of that number), without sound. The new file begins at 0; its name says
+    the container (.mp4, .mov, .mkv, .webm, .avi).
+
+    >>> import robodf as rd, numpy as np, os, tempfile
+    >>> from robodf.images.layout import to_column
+    >>> folder = tempfile.mkdtemp()
+    >>> images = to_column([np.full((32, 32, 3), k * 8, np.uint8) for k in range(30)])
+    >>> whole = os.path.join(folder, "a.mp4")
+    >>> rd.from_dict({"frame": images}).to_video(whole, fps=10, options={"g": 10, "bf": 0}).rows
+    30
+    >>> rd.cut_video(whole, os.path.join(folder, "b.mp4"), start=1, end=2).rows
+    10
+    """
+    from robodf.io.video.cut import cut
+
+    return cut(path, out, start, end, stream, mode, storage_options)
 
 
 def _streams(given: Any) -> str | tuple[int, ...] | None:

@@ -145,7 +145,9 @@ class Videos(IndexedFiles):
             measures: dict[str, Any] = {}
             if small is not None:
                 luma = small.of(frame)
-                measures = measured(luma, before[1] if before is not None and before[0] == number - 1 else None, numbers)
+                measures = measured(
+                    luma, before[1] if before is not None and before[0] == number - 1 else None, numbers
+                )
                 before = (number, luma)
             if at < len(wanted) and wanted[at] == number:
                 if made.is_full(frame):
