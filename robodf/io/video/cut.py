@@ -94,7 +94,7 @@ def _copy(path: str, storage: Any, track: Track, packets: tuple[int, int], stage
     shift = int(track.packet_pts[first : last + 1].min())
     with opened(path, storage) as source, av.open(str(staged), "w", format=container) as out:
         (stream,) = chosen(source, (track.stream,), path)
-        copied = out.add_stream_from_template(stream)
+        copied = out.add_stream_from_template(stream, opaque=True)
         for number, packet in enumerate(p for p in source.demux(stream) if p.size):
             if number > last:
                 break
