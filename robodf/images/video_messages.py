@@ -83,7 +83,7 @@ class Decoding:
             yield self._with_frames(first, rows)
 
     def _with_frames(self, first: int, rows: pl.DataFrame) -> pl.DataFrame:
-        made = Images(("frame",), self._resolution)
+        made = Images(("frame",), self._resolution, rows.height)
         parts = []
         for n in range(first, first + rows.height):
             frame = self._frames.pop(n, None)

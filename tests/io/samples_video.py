@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import av
@@ -22,13 +24,13 @@ def picture(k: int) -> np.ndarray:
 
 
 def video(
-    container: str, codec: str, frames: int = 30, options: dict[str, str] = {}, *, rate: int = 10,
+    container: str, codec: str, frames: int = 30, options: Mapping[str, str] = MappingProxyType({}), *, rate: int = 10,
     pixels: str = "yuv420p", pts: list[int] | None = None, base: Fraction | None = None,
-    container_options: dict[str, str] = {}, streams: int = 1,
+    container_options: Mapping[str, str] = MappingProxyType({}), streams: int = 1,
 ) -> bytes:  # fmt: skip
     """A file of `frames` pictures in each stream; the second stream shows them from the last to the first."""
     file = io.BytesIO()
-    with av.open(file, "w", format=container, options=container_options) as out:
+    with av.open(file, "w", format=container, options=dict(container_options)) as out:
         made = []
         for _ in range(streams):
             stream: Any = out.add_stream(codec, rate=rate)

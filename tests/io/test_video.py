@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
 from collections.abc import Iterator
 from fractions import Fraction
@@ -231,7 +232,7 @@ def test_quality_needs_no_colours(folder: Path) -> None:
     with av.open(io.BytesIO(samples()["h264.mp4"])) as container:
         luma = [f.to_ndarray(format="gray").astype(float) for f in container.decode(video=0)]
     assert found["exposure"].to_list() == pytest.approx([y.mean() / 255 for y in luma], abs=0.1)
-    changes = [np.abs(b - a).mean() / 255 for a, b in zip(luma, luma[1:])]
+    changes = [np.abs(b - a).mean() / 255 for a, b in itertools.pairwise(luma)]
     assert found["change"][0] is None
     assert found["change"][1:].to_list() == pytest.approx(changes, rel=0.25, abs=0.002)
     assert found["luma_hash"].null_count() == 0
@@ -322,14 +323,15 @@ def mutated(rounds: int) -> Iterator[tuple[str, bytes]]:
 
 
 def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
-    read_ones = 0
+    read_ones = unnamed = 0
     for k, (name, data) in enumerate(mutated(150)):
         path = tmp_path / f"{k}-{name}"
         path.write_bytes(data)
         try:
             found = rd.read_video(path, streams="all", on_error="collect" if k % 2 else "raise").collect()
         except FileFormatError as error:
-            assert str(path) in str(error)
+            unnamed += str(path) not in str(error)
             continue
         read_ones += found["frame"].len() > 0
     assert read_ones > 20
+    assert not unnamed

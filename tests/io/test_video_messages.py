@@ -16,8 +16,11 @@ from robodf.errors import FileFormatError, QueryError, SchemaError
 from robodf.images.layout import to_arrays
 from robodf.plan.nodes.video import DecodeVideo
 
-CODECS = {"h264": ("libx264", {"bf": "0", "g": "8", "sc_threshold": "0"}),
-          "h265": ("libx265", {"x265-params": "bframes=0:keyint=8:scenecut=0:repeat-headers=1:log-level=none"})}  # fmt: skip
+_X265 = "bframes=0:keyint=8:scenecut=0:repeat-headers=1:log-level=none"
+CODECS = {
+    "h264": ("libx264", {"bf": "0", "g": "8", "sc_threshold": "0"}),
+    "h265": ("libx265", {"x265-params": _X265}),
+}
 
 
 def messages(format: str, count: int = 20, first: int = 0) -> list[bytes]:

@@ -63,8 +63,8 @@ def test_one_file_for_each_value(tmp_path: Path) -> None:
         images().to_video(tmp_path / "all", fps=10, by="episode")
     images().head(3).to_video(tmp_path / "all", fps=10, by="episode", mode="overwrite")
     assert [p.name for p in (tmp_path / "all").iterdir()] == ["e%2F0.mp4"]
+    mixed = images().with_columns(episode=rd.col("t") // 10_000_000 % 2)
     with pytest.raises(QueryError, match="again, whose file is done"):
-        mixed = images().with_columns(episode=rd.col("t") // 10_000_000 % 2)
         mixed.to_video(tmp_path / "mixed", fps=10, by="episode")
     assert not (tmp_path / "mixed").exists()
 
@@ -132,13 +132,13 @@ def test_a_cut_has_the_pixels_of_the_original(tmp_path: Path, name: str, out: st
     keys = [k for k, (_, key, _) in enumerate(expected) if key]
     first = next(k for k in keys if k > 0)
     before = read.frames
-    try:
-        report = rd.cut_video(source, tmp_path / out, start=first / 10)
-    except OptionError as error:
-        assert name == "hevc.mp4", error  # groups that are not closed begin nowhere but at the start
-        assert "the nearest are 0 s" in str(error)
+    if name == "hevc.mp4":  # groups that are not closed begin nowhere but at the start
+        with pytest.raises(OptionError, match="the nearest are 0 s"):
+            rd.cut_video(source, tmp_path / out, start=first / 10)
         report = rd.cut_video(source, tmp_path / out, end=0.9)
         expected, first = expected[: report.rows], 0
+    else:
+        report = rd.cut_video(source, tmp_path / out, start=first / 10)
     assert read.frames == before
     assert report.rows == len(expected) - first
     found = rd.read_video(tmp_path / out).collect()

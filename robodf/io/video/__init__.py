@@ -109,8 +109,16 @@ def read_video(
     return from_source(source)
 
 
-def cut_video(path: str | os.PathLike, out: str | os.PathLike, start: Any = 0, end: Any = None, *,
-              stream: int | None = None, mode: str = "error", storage_options: dict | None = None) -> WriteReport:  # fmt: skip
+def cut_video(
+    path: str | os.PathLike,
+    out: str | os.PathLike,
+    start: Any = 0,
+    end: Any = None,
+    *,
+    stream: int | None = None,
+    mode: str = "error",
+    storage_options: dict | None = None,
+) -> WriteReport:
     """Copy the frames that begin at or after `start` and before `end` to another file, as they are encoded.
 
     `start` and `end` are seconds (or timedelta) since the first frame; None is the end. Nothing is decoded: the pixels

@@ -82,8 +82,8 @@ def _near(what: str, asked: Any, times: np.ndarray, clean: np.ndarray, frame: in
     k = int(np.searchsorted(clean, frame))
     near = " and ".join(f"{times[c] / 1e9:.9g}" for c in clean[max(0, k - 1) : k + 1])
     return (
-        f"cut_video: {what}={asked} is not a place where {path} can be cut without decoding it; the nearest are {near} s. "
-        f"To cut there, encode anew: rd.read_video(...).filter(...).to_video(..., time='frame_time')"
+        f"cut_video: {what}={asked} is not a place where {path} can be cut without decoding it; the nearest are "
+        f"{near} s. To cut there, encode anew: rd.read_video(...).filter(...).to_video(..., time='frame_time')"
     )
 
 
@@ -100,8 +100,9 @@ def _copy(path: str, storage: Any, track: Track, packets: tuple[int, int], stage
                 break
             if number < first:
                 continue
-            packet.pts = packet.pts - shift
+            assert packet.pts is not None
+            packet.pts -= shift
             if packet.dts is not None:
-                packet.dts = packet.dts - shift
+                packet.dts -= shift
             packet.stream = copied
             out.mux(packet)

@@ -54,7 +54,9 @@ def runs(track: Track, wanted: np.ndarray) -> list[Run]:
     return made
 
 
-def frames(path: str, storage: StorageOptions, track: Track, wanted: np.ndarray, damage: Told, threads: int = 0) -> Frames:  # fmt: skip
+def frames(
+    path: str, storage: StorageOptions, track: Track, wanted: np.ndarray, damage: Told, threads: int = 0
+) -> Frames:
     """The wanted frames (numbers, ascending, each once) that can be decoded, with their numbers, in order."""
     plan = runs(track, wanted)
     with _Reader(path, storage, track, damage, threads) as reader:

@@ -19,12 +19,15 @@ _ROWS = 4096
 
 
 class Images:
-    """Rows of `columns`, some of "frame" and the quality columns, until they are taken."""
+    """Rows of `columns`, some of "frame" and the quality columns, until they are taken.
 
-    def __init__(self, columns: tuple[str, ...], resolution: tuple[int, int] | None):
+    `expected` is how many frames will be added at most: no more memory is taken than these fill.
+    """
+
+    def __init__(self, columns: tuple[str, ...], resolution: tuple[int, int] | None, expected: int):
         from av.video.reformatter import VideoReformatter
 
-        self._columns, self._resolution = columns, resolution
+        self._columns, self._resolution, self._expected = columns, resolution, expected
         self._reformatter = VideoReformatter()
         self._clear()
 
@@ -49,7 +52,7 @@ class Images:
             height, width = self._resolution or (frame.height, frame.width)
             rgb = self._reformatter.reformat(frame, width, height, "rgb24", threads=1)
             size = height * width * 3
-            self._grow(self._ends[-1] + size)
+            self._grow(size)
             into = self._buffer[self._ends[-1] : self._ends[-1] + size].reshape(height, width * 3)
             np.copyto(into, plane(rgb, 3))
             self._ends.append(self._ends[-1] + size)
@@ -67,10 +70,13 @@ class Images:
         self.height += rows
 
     def _grow(self, size: int) -> None:
-        if size > len(self._buffer):
-            bigger = np.empty(max(size, min(4 * size, _BYTES)), np.uint8)
-            bigger[: self._ends[-1]] = self._buffer[: self._ends[-1]]
+        """Make room for a frame, and for as many more of its size as are to come, up to a bound."""
+        used = self._ends[-1]
+        if used + size > len(self._buffer):
+            bigger = np.empty(max(used + size, min(used + size * max(self._expected, 1), _BYTES)), np.uint8)
+            bigger[:used] = self._buffer[:used]
             self._buffer = bigger
+        self._expected -= 1
 
     def take(self) -> pl.DataFrame:
         """The rows so far."""

@@ -223,7 +223,7 @@ def _track(stream: VideoStream, packets: _Packets, container: str, path: str) ->
 
 
 def _reordered_without_telling(stream: VideoStream, pts: np.ndarray, container: str) -> bool:
-    """AVI has no presentation times: FFmpeg counts packets, which is not the order of frames that wait for later ones."""
+    """AVI has no presentation times: FFmpeg counts packets, which is not the order in which frames are shown."""
     return container == "avi" and bool(stream.codec_context.has_b_frames) and bool((np.diff(pts) > 0).all())
 
 
@@ -244,5 +244,5 @@ def _by_decoding(path: str, storage: StorageOptions, number: int, packets: _Pack
     counter.add(frames=len(keys))
     frames = np.arange(len(keys), dtype=np.int64)
     none = np.full(len(packets.pts), NO_TIME)
-    return Track(number, 1 / (rate or Fraction(25)), none, none, frames, frames, np.zeros_like(frames), np.array(keys, bool), len(keys),
-                 True)  # fmt: skip
+    base, key = 1 / (rate or Fraction(25)), np.array(keys, bool)
+    return Track(number, base, none, none, frames, frames, np.zeros_like(frames), key, len(keys), True)

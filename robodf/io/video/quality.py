@@ -41,7 +41,7 @@ class Luma:
 
 def plane(frame: VideoFrame, channels: int) -> np.ndarray:
     """The only plane of a frame, (height, bytes of a row), without a copy."""
-    lines = np.frombuffer(frame.planes[0], np.uint8).reshape(-1, frame.planes[0].line_size)
+    lines = np.frombuffer(memoryview(frame.planes[0]), np.uint8).reshape(-1, frame.planes[0].line_size)
     return lines[: frame.height, : frame.width * channels]
 
 

@@ -53,7 +53,8 @@ def _nanoseconds(t: Any) -> int:
     elif isinstance(t, bool) or not isinstance(t, (int, float, Fraction, np.integer, np.floating)):
         raise OptionError(f"read_video: timestamps are seconds since the first frame, not {t!r}")
     else:
-        found = round(Fraction(t) * 1_000_000_000) if math.isfinite(t) else -1
+        exact = t if isinstance(t, Fraction) else t.item() if isinstance(t, np.generic) else t
+        found = round(Fraction(exact) * 1_000_000_000) if math.isfinite(exact) else -1  # pyright: ignore[reportCallIssue, reportArgumentType]
     if not 0 <= found < 1 << 63:
         raise OptionError(f"read_video: timestamps are seconds since the first frame, 0 or more, not {t!r}")
     return found
@@ -92,7 +93,8 @@ def at_times(track: Track, times: tuple[int, ...], path: str, damage: Told) -> t
     beyond = asked >= last + close if len(track.pts) else np.ones(len(asked), bool)
     if beyond.any():
         damage(
-            f"{path}: stream {track.stream} shows nothing at {asked[beyond][0] / 1e9:g} s: it ends after {last / 1e9:g} s"
+            f"{path}: stream {track.stream} shows nothing at {asked[beyond][0] / 1e9:g} s: "
+            f"it ends after {last / 1e9:g} s"
         )
     asked = asked[~beyond]
     return np.searchsorted(track.times - close, asked, side="right") - 1, asked

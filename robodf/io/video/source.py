@@ -45,7 +45,10 @@ class Videos(IndexedFiles):
     quality: bool = False
 
     __hash__ = IndexedFiles.hash_once
-    name = "video"
+
+    @property
+    def name(self) -> str:
+        return "video"
 
     @property
     def schema(self) -> dict[str, pl.DataType]:
@@ -83,7 +86,7 @@ class Videos(IndexedFiles):
             "frame_index": chosen.astype(np.uint32),
             "frame_time": times,
             "key_frame": track.key[chosen],
-            "pts": pl.Series([None], dtype=pl.Int64).new_from_index(0, len(chosen)) if track.counted else track.pts[chosen],
+            "pts": pl.repeat(None, len(chosen), dtype=pl.Int64, eager=True) if track.counted else track.pts[chosen],
         }  # fmt: skip
         if self._sampled:
             made["sample_time"] = at
@@ -120,13 +123,15 @@ class Videos(IndexedFiles):
             if len(mine):
                 yield from self._read_track(path, track, chosen[mine], columns)
 
-    def _read_track(self, path: str, track: Track, of_rows: np.ndarray, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:  # fmt: skip
+    def _read_track(
+        self, path: str, track: Track, of_rows: np.ndarray, columns: tuple[str, ...]
+    ) -> Iterator[pl.DataFrame]:
         damage = self._damage(path)
         wanted, times = np.unique(of_rows, return_counts=True)
         needed = wanted
         if "change" in columns:
             needed = np.union1d(wanted, np.maximum(wanted - 1, 0))
-        made = Images(columns, self.resolution)
+        made = Images(columns, self.resolution, len(wanted))
         numbers = tuple(c for c in columns if c != "frame")
         small = Luma() if numbers else None
         before: tuple[int, np.ndarray] | None = None

@@ -115,6 +115,7 @@ class _Files:
             if self._open is None or keys[k] != self._key:
                 self._next(keys[k])
             assert self._open is not None
+            assert image is not None
             at = None if times is None else times[k]
             if times is not None and at is None:
                 self._refuse(f"has no time in {sink.time!r}")
@@ -269,5 +270,8 @@ def video_sink(
     if mode == "error" and path.exists() and (by is None or any(path.iterdir())):
         raise publish.exists(path)
     rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-    return VideoSink(text, path, column, by, time, rate, codec, pixel_format or _PIXELS.get(codec, "yuv420p"),
-                     CONTAINERS[extension], extension, tuple((k, str(v)) for k, v in sorted(options.items())), mode)  # fmt: skip
+    pixels = pixel_format or _PIXELS.get(codec, "yuv420p")
+    settings = tuple((k, str(v)) for k, v in sorted(options.items()))
+    return VideoSink(
+        text, path, column, by, time, rate, codec, pixels, CONTAINERS[extension], extension, settings, mode
+    )

@@ -61,7 +61,8 @@ class DecodeVideo(Plan):
         at = "" if self.order is None else f" at {self.order} {fact[self.order]}"
         if damage and self.on_error.mode == "raise":
             raise FileFormatError(
-                f"decode_video: {recording or 'the stream'}, row {row}{at}: {why}. Pass on_error='collect' for null there"
+                f"decode_video: {recording or 'the stream'}, row {row}{at}: {why}. "
+                "Pass on_error='collect' for null there"
             )
         self.on_error.log.add(recording, f"{why}{at} (in decode_video)", None, row)
 
