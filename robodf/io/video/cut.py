@@ -14,7 +14,7 @@ from robodf.io import publish
 from robodf.io.files import fingerprint
 from robodf.io.sink import WriteReport
 from robodf.io.video.index import Track, chosen, tracks
-from robodf.io.video.opening import need_av, opened, told
+from robodf.io.video.opening import demuxed, need_av, opened, told
 from robodf.io.video.sampling import times_of
 from robodf.io.video.write import CONTAINERS
 
@@ -95,7 +95,7 @@ def _copy(path: str, storage: Any, track: Track, packets: tuple[int, int], stage
     with opened(path, storage) as source, av.open(str(staged), "w", format=container) as out:
         (stream,) = chosen(source, (track.stream,), path)
         copied = out.add_stream_from_template(stream, opaque=True)
-        for number, packet in enumerate(p for p in source.demux(stream) if p.size):
+        for number, packet in enumerate(demuxed(source, [stream], path, _refuse)):
             if number > last:
                 break
             if number < first:

@@ -14,8 +14,8 @@ import numpy as np
 
 from robodf.io.counting import read as counter
 from robodf.io.files import StorageOptions
-from robodf.io.video.index import Told, Track, chosen
-from robodf.io.video.opening import need_av, opened, prepare, told
+from robodf.io.video.index import Track, chosen
+from robodf.io.video.opening import Told, demuxed, need_av, opened, prepare, told
 
 if TYPE_CHECKING:
     from av import VideoFrame, VideoStream
@@ -196,12 +196,7 @@ class _Reader:
         return packet
 
     def _demuxed(self) -> Iterator[Packet]:
-        try:
-            for packet in self._container.demux(self._stream):
-                if packet.size:
-                    yield packet
-        except self._av.FFmpegError as error:
-            self._damage(f"{self._path}: damaged: {told(error)}")
+        return demuxed(self._container, [self._stream], self._path, self._damage)
 
     def _go_to(self, start: int) -> None:
         """Make `start` the next packet."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from robodf.errors import FileFormatError, listing
 from robodf.io.counting import read as counter
 from robodf.io.files import StorageOptions
 from robodf.io.video.entry_points import starts
-from robodf.io.video.opening import decodable, need_av, opened, prepare, told
+from robodf.io.video.opening import Told, decodable, demuxed, need_av, opened, prepare, told
 from robodf.io.video.wholeness import missing
 
 if TYPE_CHECKING:
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 
 Streams = str | tuple[int, ...] | None
 """None: the one that FFmpeg takes for the best; "all"; or numbers of streams in the file."""
-
-Told = Callable[[str], None]
-"""Is told of damage; raises where that is not to be borne."""
 
 NO_TIME = np.iinfo(np.int64).min
 _NS = 1_000_000_000
@@ -157,7 +153,6 @@ class _Packets:
 
 
 def _demux(container: InputContainer, wanted: list[VideoStream], path: str, damage: Told) -> dict[int, _Packets]:
-    av = need_av("reading video")
     from av.stream import Discard
 
     found = {s.index: _Packets([], [], [], [], []) for s in wanted}
@@ -168,21 +163,16 @@ def _demux(container: InputContainer, wanted: list[VideoStream], path: str, dama
     for stream in container.streams:
         if stream.index not in found:
             stream.discard = Discard.all
-    try:
-        for packet in container.demux(wanted):
-            if not packet.size:
-                continue
-            into, at = found[packet.stream_index], decide[packet.stream_index]
-            starts_here: bool | None = packet.is_keyframe
-            if at is not None and (starts_here or at.__name__ == "_vp8"):
-                starts_here = at(memoryview(packet))
-            into.pts.append(NO_TIME if packet.pts is None else packet.pts)
-            into.dts.append(NO_TIME if packet.dts is None else packet.dts)
-            into.key.append(bool(starts_here) and packet.is_keyframe)
-            into.shown.append(starts_here is not None and not packet.is_discard)
-            into.duration.append(packet.duration or 0)
-    except av.FFmpegError as error:
-        damage(f"{path}: damaged: {told(error)}")
+    for packet in demuxed(container, wanted, path, damage):
+        into, at = found[packet.stream_index], decide[packet.stream_index]
+        starts_here: bool | None = packet.is_keyframe
+        if at is not None and (starts_here or at.__name__ == "_vp8"):
+            starts_here = at(memoryview(packet))
+        into.pts.append(NO_TIME if packet.pts is None else packet.pts)
+        into.dts.append(NO_TIME if packet.dts is None else packet.dts)
+        into.key.append(bool(starts_here) and packet.is_keyframe)
+        into.shown.append(starts_here is not None and not packet.is_discard)
+        into.duration.append(packet.duration or 0)
     return found
 
 
@@ -237,8 +227,9 @@ def _by_decoding(path: str, storage: StorageOptions, number: int, packets: _Pack
         lasts = [d for d in packets.duration if d > 0]
         rate = 1 / (int(np.median(lasts)) * stream.time_base) if lasts and stream.time_base else stream.average_rate
         try:
-            for frame in container.decode(stream):
-                keys.append(bool(frame.key_frame))
+            for packet in demuxed(container, [stream], path, damage):
+                keys += [bool(frame.key_frame) for frame in stream.codec_context.decode(packet)]
+            keys += [bool(frame.key_frame) for frame in stream.codec_context.decode(None)]
         except av.FFmpegError as error:
             damage(f"{path}: stream {number}, frame {len(keys)}: {told(error)}")
     counter.add(frames=len(keys))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,10 @@ from robodf.io.files import StorageOptions
 if TYPE_CHECKING:
     from av import VideoStream
     from av.container import InputContainer
+    from av.packet import Packet
+
+Told = Callable[[str], None]
+"""Is told of damage; raises where that is not to be borne."""
 
 # FFmpeg would open the files and addresses that a playlist names, whatever the name of the playlist.
 _CONTAINERS = "matroska,avi,mpegts,mpeg,mpegvideo,flv,h264,hevc,obu,ivf,yuv4mpegpipe"
@@ -72,6 +76,19 @@ def prepare(stream: VideoStream, path: str, threads: int = 0) -> None:
         context.thread_type = "AUTO"
         context.thread_count = threads
         context.options = {"max_pixels": str(MOST_PIXELS)}
+
+
+def demuxed(container: InputContainer, streams: list[VideoStream], path: str, damage: Told) -> Iterator[Packet]:
+    """The packets of some streams that hold something, in the order of the file, up to where it is damaged."""
+    av = need_av("reading video")
+    try:
+        for packet in container.demux(streams):
+            if packet.size:
+                yield packet
+    except av.FFmpegError as error:
+        damage(f"{path}: damaged: {told(error)}")
+    except IndexError:
+        return  # all packets were given: PyAV then looks for a stream that began in between, which it does not know
 
 
 def told(error: Exception) -> str:

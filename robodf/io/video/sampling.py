@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from robodf.errors import OptionError
-from robodf.io.video.index import Told, Track, nanoseconds
+from robodf.io.video.index import Track, nanoseconds
+from robodf.io.video.opening import Told
 
 Times = tuple[tuple[str | None, tuple[int, ...]], ...]
 """Nanoseconds since the first frame, by file; of all files under None."""
