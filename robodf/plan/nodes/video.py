@@ -64,7 +64,8 @@ class DecodeVideo(Plan):
                 f"decode_video: {recording or 'the stream'}, row {row}{at}: {why}. "
                 "Pass on_error='collect' for null there"
             )
-        self.on_error.log.add(recording, f"{why}{at} (in decode_video)", None, row)
+        # The number of a row is that in its partition, so it is told only where nothing better is known.
+        self.on_error.log.add(recording, f"{why}{at} (in decode_video)", None, row if self.order is None else None)
 
     @lazy
     def schema(self) -> Schema:
