@@ -226,10 +226,11 @@ def _serve() -> None:
     with contextlib.redirect_stdout(sys.stderr):  # libraries print progress, and answers are lines
         for line in sys.stdin:
             job = json.loads(line)
-            started = time.perf_counter()
+            started, cpu = time.perf_counter(), time.process_time()
             try:
                 rows = JOBS[job["tool"]](job)
-                answer = {"seconds": time.perf_counter() - started, "rows": rows}
+                elapsed = time.perf_counter() - started
+                answer = {"seconds": elapsed, "cpu": time.process_time() - cpu, "rows": rows}
             except Exception as error:  # noqa: BLE001 - whatever a library raises is told to the benchmark
                 answer = {"error": f"{type(error).__name__}: {error}"}
             print(json.dumps(answer), file=answers, flush=True)
