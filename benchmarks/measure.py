@@ -69,17 +69,17 @@ def alternate(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int, w
     for turn in range(rounds):
         order = ((ours, a), (theirs, b)) if turn % 2 == 0 else ((theirs, b), (ours, a))
         for function, into in order:
-            into.append(_clocks(function))
+            into.append(clocks(function))
     cpu = tuple(x / y for (_, x), (_, y) in zip(a, b))
     return Pair(tuple(wall for wall, _ in a), tuple(wall for wall, _ in b), cpu)
 
 
 def seconds(function: Callable[[], Any]) -> float:
     """The wall clock of one call."""
-    return _clocks(function)[0]
+    return clocks(function)[0]
 
 
-def _clocks(function: Callable[[], Any]) -> tuple[float, float]:
+def clocks(function: Callable[[], Any]) -> tuple[float, float]:
     """Wall clock and CPU seconds of one call; what it returns is freed after the clocks stopped."""
     gc.collect()
     wall, cpu = time.perf_counter(), time.process_time()

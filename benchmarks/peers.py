@@ -69,10 +69,11 @@ class Peer:
 
     def beside(self, ours: Callable[[], Any], rounds: int = 3, **job: Any) -> Pair:
         """Ours and the other by turns, after one run of each that is not counted."""
-        from benchmarks.measure import Pair, seconds
+        from benchmarks.measure import Pair, clocks
 
-        turns = [(seconds(ours), self.run(**job)["seconds"]) for _ in range(rounds + 1)][1:]
-        return Pair(tuple(a for a, _ in turns), tuple(b for _, b in turns))
+        turns = [(clocks(ours), self.run(**job)) for _ in range(rounds + 1)][1:]
+        cpu = tuple(a / b["cpu"] for (_, a), b in turns)
+        return Pair(tuple(a for (a, _), _ in turns), tuple(b["seconds"] for _, b in turns), cpu)
 
     def end(self) -> None:
         if self._process is not None and self._process.stdin is not None:

@@ -42,6 +42,7 @@ from robodf.io.read import (
 )
 from robodf.io.robots import forward_kinematics, read_sdf, read_urdf
 from robodf.io.yaml_files import read_yaml
+from robodf.io.video import cut_video, read_video
 from robodf.plan.expr import Expr
 from robodf.plan.functions import *  # noqa: F403 - the names are generated: see plan/functions.py
 from robodf.plan.functions import __all__ as _functions
@@ -58,6 +59,7 @@ __all__ = [
     "chars",
     "concat",
     "config",
+    "cut_video",
     "embed",
     "errors",
     "from_arrow",
@@ -81,6 +83,7 @@ __all__ = [
     "read_parquet",
     "read_rosbag",
     "read_text",
+    "read_video",
     "ros",
     "selectors",
     "sql",

@@ -15,6 +15,7 @@ from robodf.frame.robots import Robots
 from robodf.frame.shaping import Shaping
 from robodf.frame.summing import Summing
 from robodf.frame.timing import Timing
+from robodf.frame.videos import Videos
 
 
 class PipelineDataFrame(
@@ -31,6 +32,7 @@ class PipelineDataFrame(
     Habits,
     Robots,
     Timing,
+    Videos,
 ):
     """A lazy, immutable frame: every method gives a new frame, and nothing is read until the rows are asked for.
 

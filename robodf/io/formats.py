@@ -42,6 +42,14 @@ class Format:
 
 _READ = "robodf.io.read:"
 
+_VIDEO = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".flv", ".h264", ".h265",
+    ".hevc", ".obu", ".ivf", ".y4m",
+)  # fmt: skip
+_VIDEO_MAGIC = (
+    (4, b"ftypisom"), (4, b"ftypiso5"), (4, b"ftypmp4"), (4, b"ftypqt"), (4, b"ftypM4V"), (0, b"\x1a\x45\xdf\xa3"),
+)  # fmt: skip
+
 FORMATS: tuple[Format, ...] = (
     Format("parquet", _READ + "read_parquet", (".parquet", ".pq"), ((0, b"PAR1"),)),
     Format("csv", _READ + "read_csv", (".csv", ".tsv")),
@@ -60,6 +68,7 @@ FORMATS: tuple[Format, ...] = (
     Format("mcap", _READ + "read_mcap", (".mcap",)),  # of logs these alone
     Format("cosmos", "robodf.io.cosmos:read_cosmos", folder="robodf.io.cosmos:is_cosmos"),
     Format("lerobot", "robodf.io.lerobot:read_lerobot", folder="robodf.io.lerobot.tree:is_lerobot"),
+    Format("video", "robodf.io.video:read_video", _VIDEO, _VIDEO_MAGIC),
 )
 
 

@@ -1,0 +1,144 @@
+"""Video messages of logs: each frame is decoded with those before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import polars as pl
+import pytest
+from samples_video import SIZE, picture
+
+import robodf as rd
+from robodf.errors import FileFormatError, QueryError, SchemaError
+from robodf.images.layout import to_arrays
+from robodf.plan.nodes.video import DecodeVideo
+
+_X265 = "bframes=0:keyint=8:scenecut=0:repeat-headers=1:log-level=none"
+CODECS = {
+    "h264": ("libx264", {"bf": "0", "g": "8", "sc_threshold": "0"}),
+    "h265": ("libx265", {"x265-params": _X265}),
+}
+
+
+def messages(format: str, count: int = 20, first: int = 0) -> list[bytes]:
+    """One packet a frame, in Annex B."""
+    codec, options = CODECS[format]
+    encoder: Any = av.CodecContext.create(codec, "w")
+    encoder.height, encoder.width = SIZE
+    encoder.pix_fmt, encoder.framerate, encoder.options = "yuv420p", 10, dict(options)
+    frames = [av.VideoFrame.from_ndarray(picture(first + k), format="rgb24") for k in range(count)]
+    packets = [bytes(p) for frame in [*frames, None] for p in encoder.encode(frame)]
+    assert len(packets) == count
+    return packets
+
+
+def pixels(format: str, data: list[bytes]) -> list[np.ndarray]:
+    decoder: Any = av.CodecContext.create({"h264": "h264", "h265": "hevc"}[format], "r")
+    decoder.thread_count = 1
+    found = [f for p in [*map(av.Packet, data), None] for f in decoder.decode(p)]
+    return [f.to_ndarray(format="rgb24") for f in found]
+
+
+def topic(*streams: tuple[str, str, list[bytes]]) -> pl.DataFrame:
+    """Recordings, whose messages lie among each other."""
+    rows = [
+        {"recording": name, "log_time": 100 * k + n, "format": format, "data": d}
+        for n, (name, format, data) in enumerate(streams)
+        for k, d in enumerate(data)
+    ]
+    return pl.DataFrame(rows).sort("log_time")
+
+
+def same(images: pl.Series, expected: list[np.ndarray]) -> bool:
+    return all(a is not None and (a == e).all() for a, e in zip(to_arrays(images), expected, strict=True))
+
+
+@pytest.mark.parametrize("format", CODECS)
+def test_messages_are_decoded_in_a_row(format: str) -> None:
+    data = messages(format)
+    found = rd.from_polars(topic(("a", format, data))).decode_video().collect()
+    assert same(found["frame"], pixels(format, data))
+
+
+def test_recordings_are_streams_of_their_own() -> None:
+    a, b = messages("h264"), messages("h265", first=5)
+    rows = topic(("a", "h264", a), ("b", "h265", b))
+    df = rd.from_polars(rows).decode_video()
+    found = df.collect()
+    assert found.drop("frame").equals(rows)
+    assert same(found.filter(pl.col("recording") == "a")["frame"], pixels("h264", a))
+    assert same(found.filter(pl.col("recording") == "b")["frame"], pixels("h265", b))
+
+
+def test_filters_that_pass_and_those_that_do_not() -> None:
+    data = messages("h264")
+    df = rd.from_polars(topic(("a", "h264", data), ("b", "h264", data))).decode_video()
+    late = df.filter((rd.col("recording") == "b") & (rd.col("log_time") > 1400))
+    text = str(late.explain("optimized"))
+    assert text.index("log_time") < text.index("DecodeVideo") < text.rindex("recording")
+    assert same(late.collect()["frame"], pixels("h264", data)[14:])
+    assert isinstance(df._plan, DecodeVideo)
+    assert df.count_rows() == 40
+    assert "DecodeVideo" not in str(df.select("log_time").explain("optimized"))
+    assert same(df.filter(rd.col("recording") == "a").head(5).collect()["frame"], pixels("h264", data)[:5])
+
+
+def test_nothing_is_shown_before_a_key_frame() -> None:
+    data = messages("h264")
+    df = rd.from_polars(topic(("a", "h264", data[3:]))).decode_video()
+    found = df.collect()["frame"]
+    assert found.is_null().to_list() == [True] * 5 + [False] * 12
+    assert same(found[5:], pixels("h264", data)[8:])
+    assert df.errors["error"].str.contains("no key frame before it").to_list() == [True] * 5
+
+
+def test_damage_ends_with_the_group() -> None:
+    data = messages("h264")
+    data[3] = data[3][:6] + b"\xff" * 40
+    rows = topic(("a", "h264", data))
+    with pytest.raises(FileFormatError, match="row 3 at log_time 300"):
+        rd.from_polars(rows).decode_video().collect()
+    df = rd.from_polars(rows).decode_video(on_error="collect")
+    found = df.collect()["frame"]
+    assert found.is_null().to_list()[:3] == [False] * 3
+    assert found[3:8].null_count() == 5
+    assert same(found[8:], pixels("h264", messages("h264"))[8:])
+    assert df.errors.height >= 5
+
+
+def test_messages_without_bytes_and_of_unknown_formats() -> None:
+    rows = topic(("a", "h264", messages("h264"))).with_columns(
+        pl.when(pl.col("log_time") == 900).then(pl.lit("theora")).otherwise("format").alias("format"),
+        pl.when(pl.col("log_time") == 1000).then(None).otherwise("data").alias("data"),
+    )
+    df = rd.from_polars(rows).decode_video(on_error="collect")
+    found = df.collect()["frame"]
+    assert found.is_null().arg_true().to_list()[:2] == [9, 10]
+    assert "theora" in df.errors["error"][0]
+    assert "no bytes" in df.errors["error"][1]
+
+
+def test_rows_out_of_order_and_wrong_columns() -> None:
+    rows = topic(("a", "h264", messages("h264")))
+    with pytest.raises(QueryError, match="not in order of log_time: sort"):
+        rd.from_polars(rows.reverse()).decode_video().collect()
+    with pytest.raises(QueryError, match="payload"):
+        rd.from_polars(rows).decode_video("payload")
+    with pytest.raises(SchemaError, match="bytes"):
+        rd.from_polars(rows).decode_video("log_time")
+    with pytest.raises(QueryError, match="name="):
+        rd.from_polars(rows).decode_video(name="data")
+
+
+def test_a_real_log(real_data: Path) -> None:
+    log = real_data / "generated" / "foxglove_compressed_video_h264.mcap"
+    df = rd.read_log(log, "/camera/h264").decode_video(resolution=(60, 80))
+    found = df.select("frame").collect()["frame"]
+    assert found.null_count() == 0
+    raw = rd.read_log(log, "/camera/h264").collect()["data"].to_list()
+    whole = rd.read_log(log, "/camera/h264").decode_video().collect()["frame"]
+    assert same(whole, pixels("h264", raw))
+    assert found.struct.field("height").unique().to_list() == [60]
