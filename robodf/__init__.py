@@ -41,8 +41,8 @@ from robodf.io.read import (
     read_text,
 )
 from robodf.io.robots import forward_kinematics, read_sdf, read_urdf
-from robodf.io.yaml_files import read_yaml
 from robodf.io.video import cut_video, read_video
+from robodf.io.yaml_files import read_yaml
 from robodf.plan.expr import Expr
 from robodf.plan.functions import *  # noqa: F403 - the names are generated: see plan/functions.py
 from robodf.plan.functions import __all__ as _functions
