@@ -24,6 +24,10 @@ from robodf.io.binary_files import read_binary
 from robodf.io.calibration import read_calibration
 from robodf.io.msgpack_files import read_msgpack
 from robodf.io.protobuf_files import read_protobuf
+from robodf.io.clouds import (
+    read_clouds,
+    read_points,
+)
 from robodf.io.read import (
     from_source,
     open_log,
@@ -68,6 +72,7 @@ __all__ = [
     "open_log",
     "phash",
     "read",
+    "read_clouds",
     "read_csv",
     "read_ipc",
     "read_json",
@@ -75,6 +80,7 @@ __all__ = [
     "read_mcap",
     "read_ndjson",
     "read_parquet",
+    "read_points",
     "read_rosbag",
     "read_text",
     "ros",

@@ -58,6 +58,9 @@ FORMATS: tuple[Format, ...] = (
     Format("urdf", "robodf.io.robots:read_urdf", (".urdf",)),
     Format("sdf", "robodf.io.robots:read_sdf", (".sdf", ".world")),
     Format("mcap", _READ + "read_mcap", (".mcap",)),  # of logs these alone
+    Format("points", "robodf.io.clouds:read_points", (".pcd", ".ply", ".las", ".laz"),
+           ((0, b"# .PCD"), (0, b"ply\n"), (0, b"ply\r"), (0, b"LASF")), "robodf.io.clouds.pcd:sniff"),
+    Format("clouds", "robodf.io.clouds:read_clouds", (".pcd", ".ply", ".las", ".laz")),  # one row a file
 )
 
 
