@@ -9,6 +9,8 @@
 from polars import selectors
 
 from robodf import errors, ros, text
+from robodf import errors, ros
+from robodf.clouds.voxels import voxel_downsample
 from robodf.config import config
 from robodf.dedup.phash import phash
 from robodf.dedup.shingles import Chars as chars
@@ -95,6 +97,7 @@ __all__ = [
     "read_sdf",
     "read_urdf",
     "read_yaml",
+    "voxel_downsample",
     "words",
     *_functions,
 ]
