@@ -30,6 +30,10 @@ from robodf.io.clouds import (
     read_clouds,
     read_points,
 )
+from robodf.io.pcap import (
+    read_pcap,
+    read_velodyne,
+)
 from robodf.io.read import (
     from_source,
     open_log,
@@ -46,6 +50,7 @@ from robodf.io.read import (
 )
 from robodf.io.robots import forward_kinematics, read_sdf, read_urdf
 from robodf.io.yaml_files import read_yaml
+from robodf.io.trajectory import read_trajectory
 from robodf.plan.expr import Expr
 from robodf.plan.functions import *  # noqa: F403 - the names are generated: see plan/functions.py
 from robodf.plan.functions import __all__ as _functions
@@ -82,9 +87,12 @@ __all__ = [
     "read_mcap",
     "read_ndjson",
     "read_parquet",
+    "read_pcap",
     "read_points",
     "read_rosbag",
     "read_text",
+    "read_trajectory",
+    "read_velodyne",
     "ros",
     "selectors",
     "sql",
