@@ -124,9 +124,15 @@ def _starts(buffer: bytes, order: str, longest: int) -> tuple[np.ndarray, int, i
             break
         fit = (total - at) // step
         if varied or fit < 8:
-            varied = max(varied - 1, 0)
-            single.append(at)
-            at += step
+            for _ in range(max(varied, 1)):
+                single.append(at)
+                at += step
+                if at + 16 > total:
+                    break
+                step = 16 + size_at(buffer, at)[0]
+                if at + step > total or step > longest + 16:
+                    break
+            varied = 0
             continue
         sizes = np.ndarray((fit,), f"{order}u4", buffer, at + 8, (step,))
         count = _equal(sizes)
@@ -135,7 +141,7 @@ def _starts(buffer: bytes, order: str, longest: int) -> tuple[np.ndarray, int, i
             single = []
         runs.append(at + step * np.arange(count, dtype=np.int64))
         at += step * count
-        varied = 0 if count >= 8 else 64
+        varied = 0 if count >= 8 else 1024
     if single:
         runs.append(np.array(single, np.int64))
     return np.concatenate(runs) if runs else np.zeros(0, np.int64), at, needed
