@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _LEAST = 227  # bytes of a header of version 1.0 to 1.2
 _MOST_CHUNK = 1 << 28  # bytes of the points of one chunk
 
+_BROKEN = (ValueError, struct.error, KeyError, IndexError, OverflowError, TypeError, AssertionError, AttributeError,
+           EOFError, ZeroDivisionError)  # fmt: skip
+"""What laspy raises of headers that are damaged."""
+
 _LAYERS = {
     "z": "Z", "intensity": "INTENSITY", "classification": "CLASSIFICATION", "user_data": "USER_DATA",
     "scan_angle": "SCAN_ANGLE", "point_source_id": "POINT_SOURCE_ID", "gps_time": "GPS_TIME",
@@ -61,12 +65,10 @@ class Chunk(NamedTuple):
 
 def header(file: FileReader) -> CloudHeader:
     las = _las(file)
-    dims = {d.name: d for d in las.point_format.dimensions}
-    if las.point_format.size < 20 or not {"X", "Y", "Z"} <= dims.keys():
-        raise FileFormatError(f"{file.path}: points of {las.point_format.size} bytes, which no LAS file has")
-    names = ["x", "y", "z", *(name for name in dims if name not in ("X", "Y", "Z"))]
-    types = [pl.Float64()] * 3 + [_dtype(file.path, dims[name]) for name in names[3:]]
-    known = [(own, name, dtype) for own, name, dtype in zip(distinct(names), names, types) if dtype is not None]
+    try:
+        known = _columns(las)
+    except _BROKEN as error:
+        raise FileFormatError(f"{file.path}: the fields of its points are damaged: {error}") from error
     _check_count(file, las)
     tree = next((v for v in las.vlrs if type(v).__name__ == "CopcInfoVlr"), None)
     body = Body(
@@ -83,11 +85,15 @@ def header(file: FileReader) -> CloudHeader:
 def read(
     file: FileReader, header: CloudHeader, names: tuple[str, ...], take: Any, box: Box | None
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    import numpy as np
+
     las = _las(file)
     parts = _compressed(file, las, header, names, take, box) if header.body.compressed else _plain(file, las, take)
     known = dict(header.body.names)
     for which, records in parts:
-        yield which, {name: _values(las, records, known[name]) for name in names}
+        with np.errstate(over="ignore", invalid="ignore"):  # a scale of a damaged header may be any number
+            found = {name: _values(las, records, known[name]) for name in names}
+        yield which, found
 
 
 # -- the header -----------------------------------------------------------------------------------------------
@@ -112,9 +118,25 @@ def _las(file: FileReader) -> Any:
         )
     try:
         return laspy.LasHeader.read_from(io.BytesIO(file.read_at(0, data)), read_evlrs=False)
-    except (laspy.LaspyException, ValueError, struct.error, KeyError, IndexError, OverflowError, TypeError,
-            AssertionError, AttributeError, EOFError) as error:  # fmt: skip
+    except (laspy.LaspyException, *_BROKEN) as error:
         raise FileFormatError(f"{file.path}: the header of a LAS file is damaged: {error}") from error
+
+
+def _columns(las: Any) -> list[tuple[str, str, pl.DataType]]:
+    """The names of the columns, those of laspy, and the types; each is tried on no points."""
+    import numpy as np
+
+    none = np.zeros(0, las.point_format.dtype())
+    if none.dtype.itemsize != las.point_format.size or not {"X", "Y", "Z"} <= set(none.dtype.names or ()):
+        raise ValueError(f"points of {las.point_format.size} bytes have fields of {none.dtype.itemsize}")
+    names = ["x", "y", "z", *(d.name for d in las.point_format.dimensions if d.name not in ("X", "Y", "Z"))]
+    found = []
+    for own, name in zip(distinct(names), names):
+        values = _values(las, none, name)
+        kind = POLARS.get(values.dtype.str.lstrip("<>|="))
+        if kind is not None:  # bytes without a type are none of ours
+            found.append((own, name, kind if values.ndim == 1 else pl.Array(kind, values.shape[1])))
+    return found
 
 
 def _check_count(file: FileReader, las: Any) -> None:
@@ -127,20 +149,6 @@ def _check_count(file: FileReader, las: Any) -> None:
         )
     if las.point_count >> 40:
         raise FileFormatError(f"{file.path}: {las.point_count} points are more than can be numbered")
-
-
-def _dtype(path: str, dim: Any) -> pl.DataType | None:
-    """The type of a column; None for bytes without a type, such as the waveform packets' reserved ones."""
-    if dim.is_scaled:
-        one: pl.DataType = pl.Float64()
-    elif dim.dtype is None:  # some bits of a byte
-        one = pl.UInt8()
-    else:
-        found = POLARS.get(dim.dtype.base.str.lstrip("<|=>"))
-        if found is None:
-            return None
-        one = found
-    return one if dim.num_elements == 1 else pl.Array(one, int(dim.num_elements))
 
 
 def _bounds(las: Any) -> tuple[Any, Any]:
@@ -170,8 +178,6 @@ def _plain(file: FileReader, las: Any, take: Any) -> Iterator[tuple[np.ndarray, 
     import numpy as np
 
     step, dtype = las.point_format.size, las.point_format.dtype()
-    if dtype.itemsize != step:
-        raise FileFormatError(f"{file.path}: points of {step} bytes have fields of {dtype.itemsize}")
     for first, last, which in blocks(take, las.point_count, max(1, BLOCK // step)):
         data = file.read_at(las.offset_to_point_data + first * step, (last - first) * step)
         yield numbers(which, first), np.frombuffer(data, dtype)[which]
@@ -198,7 +204,9 @@ def _compressed(
         out = np.zeros((chunk.last - chunk.first) * step, np.uint8)
         if names:
             _decompress(file, record, chunk, out, header.body.layered, names)
-        yield numbers(which, chunk.first), out.view(dtype)[which]
+        records, taken = out.view(dtype)[which], numbers(which, chunk.first)
+        for start in range(0, len(records), BLOCK // step):
+            yield taken[start : start + BLOCK // step], records[start : start + BLOCK // step]
 
 
 def _chunks(file: FileReader, las: Any, record: bytes) -> list[Chunk]:
@@ -223,6 +231,8 @@ def _chunks(file: FileReader, las: Any, record: bytes) -> list[Chunk]:
                 f"{las.point_format.size}"
             )
         pairs = lazrs.read_chunk_table_only(written, vlr)
+        if not vlr.uses_variable_size_chunks():  # the table has their sizes alone
+            pairs = [(vlr.chunk_size(), size) for _, size in pairs]
     except (lazrs.LazrsError, ValueError, OverflowError, TypeError, OSError) as error:
         raise FileFormatError(f"{file.path}: the table of chunks at offset {table}: {error}") from error
     found, first, offset = [], 0, at + 8

@@ -167,8 +167,8 @@ class PointFiles(Source):
             with open_cloud(path, dict(self.storage)) as file:
                 for numbers, frame in frames(file, header, fields, take, box):
                     point = pl.Series("point", numbers).cast(pl.UInt64)
-                    rows = frame.with_columns(point.cast(pl.UInt32), (point + first).alias(LOCATOR))
-                    rows = rows.with_columns(pl.lit(path).alias("path"))
+                    own = [point.cast(pl.UInt32), (point + first).alias(LOCATOR)]
+                    rows = pl.DataFrame([*own, *frame.get_columns()]).with_columns(pl.lit(path).alias("path"))
                     for predicate in request.predicates:
                         rows = rows.filter(predicate.polars)
                     if rows.height:
