@@ -48,8 +48,10 @@ class PcapFiles(IndexedFiles):
         from robodf.io.pcap.layers import layers
         from robodf.io.pcap.opening import open_capture
 
-        parts: list[pl.DataFrame] = []
         looks_inside = not COLUMNS.keys().isdisjoint(columns)
+        if columns and not looks_inside:
+            return self.index_of(path)  # which `read_rows` needs too
+        parts: list[pl.DataFrame] = []
         with open_capture(path, dict(self.storage)) as file:
             try:
                 for found in packets(file):

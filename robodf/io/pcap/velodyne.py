@@ -82,6 +82,8 @@ class VelodyneFiles(PcapFiles):
     heavy = frozenset(["cloud"])
 
     def index(self, path: str, columns: tuple[str, ...]) -> pl.DataFrame:
+        if columns:
+            return self.index_of(path)  # all of them are found together
         parts = []
         for (src, port), data in self._sensors(path).items():
             data = self._checked(path, data)

@@ -54,8 +54,11 @@ EXTENSIONS = (".tum", ".kitti", ".txt", ".csv")
 
 
 def sniff(head: bytes, size: int) -> bool:
-    """Whether a file says in its first line that it is a trajectory: those of TUM and EuRoC do."""
-    first = head.split(b"\n", 1)[0].decode("ascii", "replace").lower()
-    tum = first.startswith("#") and all(word in first.replace(",", " ").split() for word in ("tx", "ty", "tz", "qw"))
-    euroc = first.startswith("#timestamp") and "p_rs_r_x" in first
-    return tum or euroc
+    """Whether the comments that a file begins with name the columns of a trajectory: those of TUM and EuRoC do."""
+    for line in head.splitlines():
+        if not line.startswith(b"#"):
+            return False
+        words = line.decode("ascii", "replace").lower().replace(",", " ").strip("# ").split()
+        if {"tx", "ty", "tz", "qw"} <= set(words) or (words[:1] == ["timestamp"] and "p_rs_r_x" in words):
+            return True
+    return False

@@ -55,6 +55,8 @@ class PoseFiles(IndexedFiles):
         return frozenset()
 
     def index(self, path: str, columns: tuple[str, ...]) -> pl.DataFrame:
+        if columns:
+            return self.index_of(path)  # all of them are found together
         poses: list[_Pose] = []
         format = self.format
         for number, line in self._lines(path):
