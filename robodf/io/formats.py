@@ -41,6 +41,8 @@ class Format:
 
 
 _READ = "robodf.io.read:"
+_CLOUDS, _CLOUD_MAGIC = (".pcd", ".ply", ".las", ".laz"), ((0, b"ply\n"), (0, b"ply\r"), (0, b"LASF"))
+_CAPTURES = (".pcap", ".pcapng", ".cap")
 
 FORMATS: tuple[Format, ...] = (
     Format("parquet", _READ + "read_parquet", (".parquet", ".pq"), ((0, b"PAR1"),)),
@@ -58,14 +60,11 @@ FORMATS: tuple[Format, ...] = (
     Format("urdf", "robodf.io.robots:read_urdf", (".urdf",)),
     Format("sdf", "robodf.io.robots:read_sdf", (".sdf", ".world")),
     Format("mcap", _READ + "read_mcap", (".mcap",)),  # of logs these alone
-    Format("points", "robodf.io.clouds:read_points", (".pcd", ".ply", ".las", ".laz"),
-           ((0, b"# .PCD"), (0, b"ply\n"), (0, b"ply\r"), (0, b"LASF")), "robodf.io.clouds.pcd:sniff"),
-    Format("clouds", "robodf.io.clouds:read_clouds", (".pcd", ".ply", ".las", ".laz")),  # one row a file
-    Format("pcap", "robodf.io.pcap:read_pcap", (".pcap", ".pcapng", ".cap"),
-           ((0, b"\xd4\xc3\xb2\xa1"), (0, b"\xa1\xb2\xc3\xd4"), (0, b"\x4d\x3c\xb2\xa1"), (0, b"\xa1\xb2\x3c\x4d"),
-            (0, b"\x0a\x0d\x0d\x0a"))),
-    Format("velodyne", "robodf.io.pcap:read_velodyne", (".pcap", ".pcapng", ".cap")),  # scans of the packets
-    Format("trajectory", "robodf.io.trajectory:read_trajectory", (".tum", ".kitti"), sniff="robodf.io.trajectory:sniff"),
+    Format("points", "robodf.io.clouds:read_points", _CLOUDS, _CLOUD_MAGIC, "robodf.io.clouds.pcd:sniff"),
+    Format("clouds", "robodf.io.clouds:read_clouds", _CLOUDS),  # one row a file
+    Format("pcap", "robodf.io.pcap:read_pcap", _CAPTURES, sniff="robodf.io.pcap:sniff"),
+    Format("velodyne", "robodf.io.pcap:read_velodyne", _CAPTURES),  # scans of the packets
+    Format("trajectory", "robodf.io.trajectory:read_trajectory", (".tum", ".kitti"), (), "robodf.io.trajectory:sniff"),
 )
 
 

@@ -40,7 +40,9 @@ def pcd(data: str, points: np.ndarray | None = None, **lines: str) -> bytes:
     }  # fmt: skip
     head = "# .PCD v.7 - Point Cloud Data file format\n" + "".join(f"{k} {v}\n" for k, v in said.items() if v)
     if data == "ascii":
-        rows = [" ".join(str(v) for name in points.dtype.names or () for v in np.atleast_1d(row[name])) for row in points]
+        rows = [
+            " ".join(str(v) for name in points.dtype.names or () for v in np.atleast_1d(row[name])) for row in points
+        ]
         return (head + "\n".join(rows) + "\n").encode()
     if data == "binary":
         return head.encode() + points.tobytes()
@@ -70,7 +72,12 @@ def ply(data: str, points: np.ndarray | None = None, before: bool = False) -> by
         rows += [" ".join(str(value) for value in row) for row in points.tolist()] + ["3 0 1 2"]
         return head + "\n".join(rows).encode() + b"\n"
     strip = struct.pack(f"{order}B2ifBf", 2, 7, 8, 0.5, 0, 1.5) if before else b""
-    return head + strip + points.astype(points.dtype.newbyteorder(order)).tobytes() + struct.pack(f"{order}B3i", 3, 0, 1, 2)
+    return (
+        head
+        + strip
+        + points.astype(points.dtype.newbyteorder(order)).tobytes()
+        + struct.pack(f"{order}B3i", 3, 0, 1, 2)
+    )
 
 
 def las(version: str = "1.2", point_format: int = 3, compress: bool = False, count: int = POINTS, extra: bool = False,

@@ -32,12 +32,16 @@ def tcp() -> bytes:
     return b"\1" * 12 + b"\x08\x00" + ip + struct.pack(">2H", 80, 5000) + bytes(36)
 
 
-def pcap(packets: list[tuple[int, bytes]], order: str = "<", unit: str = "us", link: int = 1, snap: int = 65535) -> bytes:
+def pcap(
+    packets: list[tuple[int, bytes]], order: str = "<", unit: str = "us", link: int = 1, snap: int = 65535
+) -> bytes:
     """A capture of packets with their times in ns."""
     parts = [struct.pack(f"{order}IHHiIII", MAGIC[unit], 2, 4, 0, 0, snap, link)]
     for ns, data in packets:
         rest = ns % 1_000_000_000 // (1000 if unit == "us" else 1)
-        parts.append(struct.pack(f"{order}4I", ns // 1_000_000_000, rest, min(len(data), snap), len(data)) + data[:snap])
+        parts.append(
+            struct.pack(f"{order}4I", ns // 1_000_000_000, rest, min(len(data), snap), len(data)) + data[:snap]
+        )
     return b"".join(parts)
 
 
@@ -80,9 +84,15 @@ def turns(count: int, product: int = 0x22, start: int = 1_700_000_000_000_000_00
 def samples() -> dict[str, bytes]:
     """By a name with the extension of the format."""
     packets = [(1_600_000_000_123_456_789 + 10_000_000 * k, udp(bytes([k]) * (k + 1))) for k in range(12)]
-    packets += [(1_600_000_001_000_000_000, data) for data in (tcp(), udp6(b"abc"), udp6(b"de", True), udp(b"v", vlan=2))]
+    packets += [
+        (1_600_000_001_000_000_000, data) for data in (tcp(), udp6(b"abc"), udp6(b"de", True), udp(b"v", vlan=2))
+    ]
     return {
-        "us.pcap": pcap(packets), "ns_big.pcap": pcap(packets, ">", "ns"), "raw.pcap": pcap([(5, udp(b"x")[14:])], link=101),
-        "little.pcapng": pcapng(packets), "big.pcapng": pcapng(packets, ">", 6), "simple.pcapng": pcapng(packets, simple=True),
+        "us.pcap": pcap(packets),
+        "ns_big.pcap": pcap(packets, ">", "ns"),
+        "raw.pcap": pcap([(5, udp(b"x")[14:])], link=101),
+        "little.pcapng": pcapng(packets),
+        "big.pcapng": pcapng(packets, ">", 6),
+        "simple.pcapng": pcapng(packets, simple=True),
         "velodyne.pcap": pcap(turns(1)),
-    }  # fmt: skip
+    }

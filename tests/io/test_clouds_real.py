@@ -38,7 +38,10 @@ def test_all_of_them_are_read(real_data: Path) -> None:
 
 
 def test_the_same_cloud_in_several_encodings(real_data: Path) -> None:
-    whole = [rd.read_points(real_data / "pcd" / f"pypcd4_{n}.pcd").collect() for n in ("ascii", "binary", "binary_compressed")]
+    whole = [
+        rd.read_points(real_data / "pcd" / f"pypcd4_{n}.pcd").collect()
+        for n in ("ascii", "binary", "binary_compressed")
+    ]
     assert_frame_equal(whole[1].drop("path"), whole[2].drop("path"))
     # In text the numbers have five digits.
     assert np.allclose(whole[0].select("x", "y", "z").to_numpy(), whole[1].select("x", "y", "z").to_numpy(), rtol=1e-4)
@@ -69,8 +72,12 @@ def test_the_octree_leaves_out_what_is_far(real_data: Path) -> None:
 
 
 def test_clouds_of_many_formats_together(real_data: Path) -> None:
-    paths = [real_data / "pcd" / "pcl_bunny.pcd", real_data / "ply" / "rerun_example.ply", real_data / "las" / "laspy_simple.las"]
+    paths = [
+        real_data / "pcd" / "pcl_bunny.pcd",
+        real_data / "ply" / "rerun_example.ply",
+        real_data / "las" / "laspy_simple.las",
+    ]
     df = rd.read_points(paths)
-    assert df.group_by("path").agg(rd.col("x").count(), rd.col("intensity").count()).sort("path").collect().rows() == sorted(
-        [(str(paths[0]), 397, 0), (str(paths[1]), 36, 36), (str(paths[2]), 1065, 1065)]
-    )
+    assert df.group_by("path").agg(rd.col("x").count(), rd.col("intensity").count()).sort(
+        "path"
+    ).collect().rows() == sorted([(str(paths[0]), 397, 0), (str(paths[1]), 36, 36), (str(paths[2]), 1065, 1065)])

@@ -10,6 +10,7 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
@@ -70,6 +71,8 @@ def header(file: FileReader) -> CloudHeader:
     except _BROKEN as error:
         raise FileFormatError(f"{file.path}: the fields of its points are damaged: {error}") from error
     _check_count(file, las)
+    if las.are_points_compressed:
+        _lazrs(file.path)
     tree = next((v for v in las.vlrs if type(v).__name__ == "CopcInfoVlr"), None)
     body = Body(
         tuple((own, name) for own, name, _ in known),
@@ -120,6 +123,13 @@ def _las(file: FileReader) -> Any:
         return laspy.LasHeader.read_from(io.BytesIO(file.read_at(0, data)), read_evlrs=False)
     except (laspy.LaspyException, *_BROKEN) as error:
         raise FileFormatError(f"{file.path}: the header of a LAS file is damaged: {error}") from error
+
+
+def _lazrs(path: str) -> Any:
+    try:
+        return import_module("lazrs")
+    except ImportError as error:
+        raise ImportError(f"{path} is compressed, which needs lazrs: pip install 'robodf[clouds]'") from error
 
 
 def _columns(las: Any) -> list[tuple[str, str, pl.DataType]]:
@@ -211,8 +221,7 @@ def _compressed(
 
 def _chunks(file: FileReader, las: Any, record: bytes) -> list[Chunk]:
     """The chunks of a file, by the table at its end, checked against its size."""
-    import lazrs
-
+    lazrs = _lazrs(file.path)
     at = las.offset_to_point_data
     (table,) = struct.unpack("<q", file.read_at(at, 8))
     if table == -1:  # the writer could not seek: the offset is at the end
@@ -248,10 +257,9 @@ def _chunks(file: FileReader, las: Any, record: bytes) -> list[Chunk]:
 
 
 def _decompress(file: FileReader, record: bytes, chunk: Chunk, out: Any, layered: bool, names: tuple[str, ...]) -> None:
-    import lazrs
-
     import numpy as np
 
+    lazrs = _lazrs(file.path)
     layers = lazrs.SELECTIVE_DECOMPRESS_ALL
     if layered:
         layers = lazrs.SELECTIVE_DECOMPRESS_XY_RETURNS_CHANNEL
@@ -267,9 +275,8 @@ def _decompress(file: FileReader, record: bytes, chunk: Chunk, out: Any, layered
 
 def _values(las: Any, records: np.ndarray, name: str) -> np.ndarray:
     """A column: scaled where the file says a scale, bits of bytes as numbers."""
-    import laspy
-
     import numpy as np
+    from laspy import PackedPointRecord
 
     if name in ("x", "y", "z"):
         axis = "xyz".index(name)
@@ -277,4 +284,4 @@ def _values(las: Any, records: np.ndarray, name: str) -> np.ndarray:
     dim = las.point_format.dimension_by_name(name)
     if dim.is_scaled:
         return records[name] * np.asarray(dim.scales) + np.asarray(dim.offsets)
-    return np.ascontiguousarray(np.asarray(laspy.PackedPointRecord(records, las.point_format)[name]))
+    return np.ascontiguousarray(np.asarray(PackedPointRecord(records, las.point_format)[name]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -73,6 +74,8 @@ def header(file: FileReader) -> CloudHeader:
         raise FileFormatError(f"{file.path}: DATA {encoding} is none of {', '.join(_ENCODINGS)}")
     body = Body(offset, line, encoding.lower(), fields)
     points, width, height = _points(file, said, body)
+    if body.encoding == "binary_compressed":
+        _lzf(file.path)
     return CloudHeader(
         "pcd",
         points,
@@ -270,16 +273,17 @@ def _compressed(
         yield numbers(which, first), found
 
 
-def _inflated(file: FileReader, body: Body) -> bytes:
+def _lzf(path: str) -> Any:
     try:
-        import lzf  # type: ignore[import-not-found]
+        return import_module("lzf")
     except ImportError as error:
-        raise ImportError(
-            f"{file.path} is compressed, which needs python-neo-lzf: pip install 'robodf[clouds]'"
-        ) from error
+        raise ImportError(f"{path} is compressed, which needs python-neo-lzf: pip install 'robodf[clouds]'") from error
+
+
+def _inflated(file: FileReader, body: Body) -> bytes:
     small, large = _sizes(file, body)
     try:
-        data = lzf.decompress(file.read_at(body.offset + 8, small), large)
+        data = _lzf(file.path).decompress(file.read_at(body.offset + 8, small), large)
     except ValueError as error:
         raise FileFormatError(f"{file.path}: the compressed data at offset {body.offset + 8}: {error}") from error
     if data is None or len(data) != large:

@@ -21,9 +21,9 @@ def read_pcap(paths: Paths, *, on_error: str = "raise", storage_options: dict | 
     protocol ("udp", "tcp", ...), payload (of a UDP datagram that was captured whole) and data (all captured bytes).
 
     Addresses and ports are found in Ethernet (with VLAN tags), Linux cooked and bare IP packets, of IPv4 and IPv6; in
-    others they are null. A datagram in several fragments has no payload. `payload` and `data` are read for the rows that
-    a query keeps. A capture that is cut off or damaged is an error; with `on_error="skip"` or "collect" the packets
-    before that place are read.
+    others they are null. A datagram in several fragments has no payload. `payload` and `data` are read for the rows
+    that a query keeps. A capture that is cut off or damaged is an error; with `on_error="skip"` or "collect" the
+    packets before that place are read.
 
     >>> import robodf as rd, struct, tempfile, pathlib
     >>> name = pathlib.Path(tempfile.mkdtemp(), "a.pcap")
@@ -53,11 +53,11 @@ def read_velodyne(
 ) -> PipelineDataFrame:
     """A lazy frame of captures of Velodyne lidars, one row a scan (a turn of the sensor), decoded by velodyne-decoder.
 
-    path, scan (its number in the file), time and end_time (when its first and last packet were captured, Datetime("ns"),
-    UTC), packets (how many), model, src and dst_port (of the sensor: several in one file have scans of their own), and
-    cloud: List(Struct) of x, y, z (meters), intensity, time (seconds since the first packet of the scan), column, ring
-    and return_type (1 strongest, 2 last, 3 both). The packets of a file are looked at for their azimuths; only the
-    packets of the scans that a query keeps are decoded.
+    path, scan (its number in the file), time and end_time (when its first and last packet were captured, as
+    Datetime("ns"), UTC), packets (how many), model, src and dst_port (of the sensor: several in one file have scans of
+    their own), and cloud: List(Struct) of x, y, z (meters), intensity, time (seconds since the first packet of the
+    scan), column, ring and return_type (1 strongest, 2 last, 3 both). The packets of a file are looked at for their
+    azimuths; only the packets of the scans that a query keeps are decoded.
 
     `model` is found by the last byte of the packets, but for HDL64E_S1, HDL64E_S2, HDL64E_S3, VLP32A and VLP32B, which
     have none of their own: say it. Calibrations come with the decoder; the HDL-64E needs `calibration`, a YAML file or
@@ -108,3 +108,10 @@ def read_velodyne(
 
 EXTENSIONS = (".pcap", ".pcapng", ".cap")
 """What is looked for in a folder."""
+
+_MAGIC = (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x0a\x0d\x0d\x0a")
+
+
+def sniff(head: bytes, size: int) -> bool:
+    """Whether a file that begins so is a capture."""
+    return head.startswith(_MAGIC)

@@ -92,16 +92,16 @@ def _classic(file: FileReader, order: str, unit: int) -> Iterator[Packets]:
         done += good
         if len(wrong):
             raise Damage(
-                f"{file.path}: packet {done} at offset {at + int(starts[good])} is {int(parts[good])} parts of a second "
-                f"after a second that has {unit}: the file is damaged"
+                f"{file.path}: packet {done} at offset {at + int(starts[good])} is {int(parts[good])} parts after a "
+                f"second, which has {unit}: the file is damaged"
             )
         at += end
         if at + 16 > file.size and at < file.size:
             raise Damage(f"{file.path}: the header of packet {done} at offset {at} is cut off")
         if needed > file.size - at > 0 or needed > longest + 16:
             raise Damage(
-                f"{file.path}: packet {done} at offset {at} has {needed - 16} bytes, but {file.size - at - 16} are left "
-                f"and none may have more than {longest}: the file is cut off or damaged"
+                f"{file.path}: packet {done} at offset {at} has {needed - 16} bytes, but {file.size - at - 16} are "
+                f"left and none may have more than {longest}: the file is cut off or damaged"
             )
 
 

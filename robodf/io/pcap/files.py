@@ -35,9 +35,17 @@ class PcapFiles(IndexedFiles):
 
     __hash__ = Source.hash_once
 
-    name = "pcap"
-    schema = {"path": pl.String(), **_PACKET, **COLUMNS, "payload": pl.Binary(), "data": pl.Binary()}
-    heavy = frozenset(["payload", "data"])
+    @property
+    def name(self) -> str:
+        return "pcap"
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        return {"path": pl.String(), **_PACKET, **COLUMNS, "payload": pl.Binary(), "data": pl.Binary()}
+
+    @property
+    def heavy(self) -> frozenset[str]:
+        return frozenset(["payload", "data"])
 
     @property
     def index_is_cheap(self) -> bool:

@@ -77,9 +77,17 @@ class VelodyneFiles(PcapFiles):
 
     __hash__ = Source.hash_once
 
-    name = "velodyne"
-    schema = {"path": pl.String(), **_SCAN, "cloud": pl.List(pl.Struct(_POINT))}
-    heavy = frozenset(["cloud"])
+    @property
+    def name(self) -> str:
+        return "velodyne"
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        return {"path": pl.String(), **_SCAN, "cloud": pl.List(pl.Struct(_POINT))}
+
+    @property
+    def heavy(self) -> frozenset[str]:
+        return frozenset(["cloud"])
 
     def index(self, path: str, columns: tuple[str, ...]) -> pl.DataFrame:
         if columns:
@@ -186,8 +194,8 @@ class VelodyneFiles(PcapFiles):
         if counts.max() * 2 <= len(data.product) or best not in _BY_BYTE:
             shown = ", ".join(f"0x{value:02x}" for value in values[:8].tolist())
             raise FileFormatError(
-                f"{path}: the last byte of the packets ({shown}) does not tell the model of the lidar; pass model=, one "
-                f"of {', '.join(MODELS)}. Those of an HDL-64E need calibration= too"
+                f"{path}: the last byte of the packets ({shown}) does not tell the model of the lidar; pass model=, "
+                f"one of {', '.join(MODELS)}. Those of an HDL-64E need calibration= too"
             )
         return _BY_BYTE[best]
 
@@ -257,7 +265,7 @@ def _scans(azimuths: list[int], times: list[int], cut: int | None) -> list[int]:
     """
     scans: list[int] = []
     scan = covered = 0
-    start, begin = cut, None
+    start, begin, before = cut, None, None
     for azimuth, time in zip(azimuths, times):
         if begin is not None and time - begin > _LONGEST:
             scan, covered, begin = scan + 1, 0, None

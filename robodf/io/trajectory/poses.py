@@ -47,8 +47,13 @@ class PoseFiles(IndexedFiles):
 
     __hash__ = Source.hash_once
 
-    name = "trajectory"
-    schema = {"path": pl.String(), **_POSE}
+    @property
+    def name(self) -> str:
+        return "trajectory"
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        return {"path": pl.String(), **_POSE}
 
     @property
     def heavy(self) -> frozenset[str]:
