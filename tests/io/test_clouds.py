@@ -338,7 +338,7 @@ def test_mutated_files_are_read_or_told(tmp_path: Path, name: str) -> None:
     rng = random.Random(name)
     data = samples.samples()[name]
     told = []
-    for _ in range(60):
+    for _ in range(40):
         path = put(tmp_path, name, samples.mutated(data, rng))
         try:
             rd.read_points(path, format="kitti" if name.endswith(".bin") else None).collect()

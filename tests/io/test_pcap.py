@@ -173,7 +173,7 @@ def test_mutated_captures_are_read_or_told(tmp_path: Path, name: str) -> None:
     rng = random.Random(name)
     data = samples.samples()[name]
     told = []
-    for _ in range(60):
+    for _ in range(40):
         path = put(tmp_path, name, mutated(data, rng))
         try:
             rd.read_pcap(path).collect()

@@ -132,7 +132,7 @@ def test_filters_count_rows(tmp_path: Path) -> None:
 def test_mutated_files_are_read_or_told(tmp_path: Path, name: str) -> None:
     rng = random.Random(name)
     told = []
-    for _ in range(60):
+    for _ in range(40):
         path = put(tmp_path, name, mutated(samples.samples()[name], rng))
         try:
             rd.read_trajectory(path).collect()

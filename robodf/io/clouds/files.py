@@ -51,7 +51,10 @@ def headers(paths: list[str], format: str | None, storage: StorageOptions, on_er
 
 def _header(path: str, format: str | None, storage: StorageOptions) -> CloudHeader:
     with open_cloud(path, storage) as file:
-        return reader_of(format or _format_of(file)).header(file)
+        found = reader_of(format or _format_of(file)).header(file)
+    if found.points >> 32:
+        raise FileFormatError(f"{path}: {found.points} points are more than can be numbered")
+    return found
 
 
 def open_cloud(path: str, storage: StorageOptions) -> FileReader:

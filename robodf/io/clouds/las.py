@@ -157,8 +157,6 @@ def _check_count(file: FileReader, las: Any) -> None:
             f"{file.path}: {las.point_count} points need {las.point_count * las.point_format.size} bytes, but the file "
             f"has {left} after its header"
         )
-    if las.point_count >> 40:
-        raise FileFormatError(f"{file.path}: {las.point_count} points are more than can be numbered")
 
 
 def _bounds(las: Any) -> tuple[Any, Any]:

@@ -88,12 +88,13 @@ class PointFiles(Source):
         return sample(self.headers[k].points, self.max_points)
 
     def _box(self, predicates: tuple[Expr, ...]) -> Box | None:
-        """Where x, y and z lie, as far as predicates say. A comparison that is met by NaN bounds it from below alone,
-        which no coordinate of a LAS file is."""
+        """Where x, y and z lie, as predicates say; files that may have NaN know no bounds to compare with."""
         low, high = [-math.inf] * 3, [math.inf] * 3
         for predicate in predicates:
             found = as_comparison(predicate)
             if found is None or found[0] not in ("x", "y", "z") or type(found[2]) not in (int, float):
+                continue
+            if abs(found[2]) >= 1 << 63:
                 continue
             axis, op, value = "xyz".index(found[0]), found[1], float(found[2])
             if op in (">", ">=", "=="):
