@@ -9,7 +9,6 @@
 from polars import selectors
 
 from robodf import errors, ros, text
-from robodf import errors, ros
 from robodf.clouds.voxels import voxel_downsample
 from robodf.config import config
 from robodf.dedup.phash import phash
@@ -24,16 +23,16 @@ from robodf.frame.joining import concat
 from robodf.frame.making import from_arrow, from_dict, from_pandas, from_polars, from_ray, from_records
 from robodf.io.binary_files import read_binary
 from robodf.io.calibration import read_calibration
-from robodf.io.msgpack_files import read_msgpack
-from robodf.io.protobuf_files import read_protobuf
 from robodf.io.clouds import (
     read_clouds,
     read_points,
 )
+from robodf.io.msgpack_files import read_msgpack
 from robodf.io.pcap import (
     read_pcap,
     read_velodyne,
 )
+from robodf.io.protobuf_files import read_protobuf
 from robodf.io.read import (
     from_source,
     open_log,
@@ -49,8 +48,8 @@ from robodf.io.read import (
     read_text,
 )
 from robodf.io.robots import forward_kinematics, read_sdf, read_urdf
-from robodf.io.yaml_files import read_yaml
 from robodf.io.trajectory import read_trajectory
+from robodf.io.yaml_files import read_yaml
 from robodf.plan.expr import Expr
 from robodf.plan.functions import *  # noqa: F403 - the names are generated: see plan/functions.py
 from robodf.plan.functions import __all__ as _functions

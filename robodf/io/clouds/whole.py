@@ -13,7 +13,7 @@ from robodf.errors import FileFormatError
 from robodf.io.clouds.files import Fields, frames, open_cloud, sample
 from robodf.io.clouds.header import CloudHeader
 from robodf.io.indexed_files import IndexedFiles
-from robodf.io.source import Source, Split
+from robodf.io.source import Split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,8 +35,6 @@ class CloudFiles(IndexedFiles):
     headers: tuple[CloudHeader, ...] = ()
     columns: Fields = ()
     max_points: int | None = None
-
-    __hash__ = Source.hash_once
 
     @property
     def name(self) -> str:

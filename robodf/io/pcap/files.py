@@ -11,7 +11,6 @@ import polars as pl
 from robodf.io.files import is_remote
 from robodf.io.indexed_files import IndexedFiles
 from robodf.io.pcap.layers import COLUMNS
-from robodf.io.source import Source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,8 +31,6 @@ _PACKET = {
 @dataclass(frozen=True)
 class PcapFiles(IndexedFiles):
     """Packets in the order of the files; the index has where the bytes of each lie besides."""
-
-    __hash__ = Source.hash_once
 
     @property
     def name(self) -> str:
@@ -57,8 +54,6 @@ class PcapFiles(IndexedFiles):
         from robodf.io.pcap.opening import open_capture
 
         looks_inside = not COLUMNS.keys().isdisjoint(columns)
-        if columns and not looks_inside:
-            return self.index_of(path)  # which `read_rows` needs too
         parts: list[pl.DataFrame] = []
         with open_capture(path, dict(self.storage)) as file:
             try:
@@ -86,7 +81,7 @@ class PcapFiles(IndexedFiles):
         from robodf.io.pcap.layers import layers
         from robodf.io.pcap.opening import open_capture, packets_at
 
-        where = self.index_of(path)[rows]
+        where = self.index_of(path, ())[rows]
         offset, captured, link = (where.get_column(c).to_numpy() for c in ("_offset", "captured", "link_type"))
         with open_capture(path, dict(self.storage)) as file:
             for found in packets_at(file, offset, captured, link, _AT_ONCE, _GAP):

@@ -15,7 +15,6 @@ import polars as pl
 
 from robodf.errors import FileFormatError, OptionError
 from robodf.io.pcap.files import PcapFiles
-from robodf.io.source import Source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,8 +74,6 @@ class VelodyneFiles(PcapFiles):
     cut_angle: float | None = None
     port: int | None = None
 
-    __hash__ = Source.hash_once
-
     @property
     def name(self) -> str:
         return "velodyne"
@@ -90,8 +87,6 @@ class VelodyneFiles(PcapFiles):
         return frozenset(["cloud"])
 
     def index(self, path: str, columns: tuple[str, ...]) -> pl.DataFrame:
-        if columns:
-            return self.index_of(path)  # all of them are found together
         parts = []
         for (src, port), data in self._sensors(path).items():
             data = self._checked(path, data)
@@ -122,7 +117,7 @@ class VelodyneFiles(PcapFiles):
     def read_rows(self, path: str, rows: np.ndarray, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
         from robodf.io.pcap.opening import open_capture
 
-        scans = self.index_of(path)[rows].select("_offsets", "_times", "model")
+        scans = self.index_of(path, ())[rows].select("_offsets", "_times", "model")
         with open_capture(path, dict(self.storage)) as file:
             for offsets, times, model in scans.iter_rows():
                 packets = self._payloads(file, offsets)

@@ -14,7 +14,6 @@ import polars as pl
 from robodf.errors import FileFormatError
 from robodf.io.files import open_file
 from robodf.io.indexed_files import IndexedFiles
-from robodf.io.source import Source
 from robodf.io.text import text_lines
 
 if TYPE_CHECKING:
@@ -45,8 +44,6 @@ class PoseFiles(IndexedFiles):
 
     format: str | None = None
 
-    __hash__ = Source.hash_once
-
     @property
     def name(self) -> str:
         return "trajectory"
@@ -60,8 +57,6 @@ class PoseFiles(IndexedFiles):
         return frozenset()
 
     def index(self, path: str, columns: tuple[str, ...]) -> pl.DataFrame:
-        if columns:
-            return self.index_of(path)  # all of them are found together
         poses: list[_Pose] = []
         format = self.format
         for number, line in self._lines(path):
