@@ -9,6 +9,7 @@
 from polars import selectors
 
 from robodf import errors, ros, text
+from robodf.clouds.voxels import voxel_downsample
 from robodf.config import config
 from robodf.dedup.phash import phash
 from robodf.dedup.shingles import Chars as chars
@@ -24,7 +25,15 @@ from robodf.io.binary_files import read_binary
 from robodf.io.calibration import read_calibration
 from robodf.io.cosmos import read_cosmos
 from robodf.io.lerobot import read_lerobot
+from robodf.io.clouds import (
+    read_clouds,
+    read_points,
+)
 from robodf.io.msgpack_files import read_msgpack
+from robodf.io.pcap import (
+    read_pcap,
+    read_velodyne,
+)
 from robodf.io.protobuf_files import read_protobuf
 from robodf.io.read import (
     from_source,
@@ -42,6 +51,7 @@ from robodf.io.read import (
 )
 from robodf.io.robots import forward_kinematics, read_sdf, read_urdf
 from robodf.io.video import cut_video, read_video
+from robodf.io.trajectory import read_trajectory
 from robodf.io.yaml_files import read_yaml
 from robodf.plan.expr import Expr
 from robodf.plan.functions import *  # noqa: F403 - the names are generated: see plan/functions.py
@@ -73,6 +83,7 @@ __all__ = [
     "phash",
     "read",
     "read_cosmos",
+    "read_clouds",
     "read_csv",
     "read_ipc",
     "read_json",
@@ -81,9 +92,13 @@ __all__ = [
     "read_mcap",
     "read_ndjson",
     "read_parquet",
+    "read_pcap",
+    "read_points",
     "read_rosbag",
     "read_text",
     "read_video",
+    "read_trajectory",
+    "read_velodyne",
     "ros",
     "selectors",
     "sql",
@@ -96,6 +111,7 @@ __all__ = [
     "read_sdf",
     "read_urdf",
     "read_yaml",
+    "voxel_downsample",
     "words",
     *_functions,
 ]

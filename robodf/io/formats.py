@@ -41,6 +41,8 @@ class Format:
 
 
 _READ = "robodf.io.read:"
+_CLOUDS, _CLOUD_MAGIC = (".pcd", ".ply", ".las", ".laz"), ((0, b"ply\n"), (0, b"ply\r"), (0, b"LASF"))
+_CAPTURES = (".pcap", ".pcapng", ".cap")
 
 _VIDEO = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".flv", ".h264", ".h265",
@@ -69,6 +71,11 @@ FORMATS: tuple[Format, ...] = (
     Format("cosmos", "robodf.io.cosmos:read_cosmos", folder="robodf.io.cosmos:is_cosmos"),
     Format("lerobot", "robodf.io.lerobot:read_lerobot", folder="robodf.io.lerobot.tree:is_lerobot"),
     Format("video", "robodf.io.video:read_video", _VIDEO, _VIDEO_MAGIC),
+    Format("points", "robodf.io.clouds:read_points", _CLOUDS, _CLOUD_MAGIC, "robodf.io.clouds.pcd:sniff"),
+    Format("clouds", "robodf.io.clouds:read_clouds", _CLOUDS),  # one row a file
+    Format("pcap", "robodf.io.pcap:read_pcap", _CAPTURES, sniff="robodf.io.pcap:sniff"),
+    Format("velodyne", "robodf.io.pcap:read_velodyne", _CAPTURES),  # scans of the packets
+    Format("trajectory", "robodf.io.trajectory:read_trajectory", (".tum", ".kitti"), (), "robodf.io.trajectory:sniff"),
 )
 
 

@@ -264,7 +264,9 @@ class IndexedFiles(Source):
         return rows.select(*light, LOCATOR)
 
     def _index(self, k: int, columns: tuple[str, ...]) -> pl.DataFrame:
-        key = (type(self), self.paths[k], self.state[k], self._options)
+        # What an index left out of a damaged file is told to one log: each frame that skips makes its own.
+        told = None if self.on_error == "raise" else self.log
+        key = (type(self), self.paths[k], self.state[k], self._options, told)
         found = _indexes.get(key)
         if found is None or not set(columns) <= set(found.columns):
             found = self.index(self.paths[k], columns)

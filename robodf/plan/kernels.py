@@ -21,13 +21,14 @@ from robodf.plan.expr import KERNEL, Call, Expr, as_expr, freeze
 class Kernel:
     """A row-wise function: row i of the output comes from row i of each argument alone.
 
-    `run(*series, **options)` gives a series as long as its arguments, of the type `dtype(**options)`. `total` says that
-    it never raises, whatever the values: only then may it be evaluated on rows that a query drops. One that is not
-    total sees all rows in one piece, in memory: make it total, by giving null, wherever there is a way.
+    `run(*series, **options)` gives a series as long as its arguments, of the type `dtype(**options)`, or of that of its
+    first argument where `dtype` is None. `total` says that it never raises, whatever the values: only then may it be
+    evaluated on rows that a query drops. One that is not total sees all rows in one piece, in memory: make it total, by
+    giving null, wherever there is a way.
     """
 
     run: Callable[..., pl.Series]
-    dtype: Callable[..., pl.DataType]
+    dtype: Callable[..., pl.DataType] | None
     total: bool = False
 
 
@@ -60,10 +61,12 @@ def call(name: str, *args: Any, **options: Any) -> Expr:
 def lowered(fn: str, args: list[pl.Expr], options: dict[str, Any]) -> pl.Expr:
     """The kernel over Polars expressions; the result has the name of the first."""
     found = kernel(fn)
-    dtype = found.dtype(**options)
+    stated = None if found.dtype is None else found.dtype(**options)
 
     def run(packed: pl.Series) -> pl.Series:
-        made = found.run(*packed.struct.unnest().get_columns(), **options)
+        given = packed.struct.unnest().get_columns()
+        made = found.run(*given, **options)
+        dtype = given[0].dtype if stated is None else stated
         if made.dtype != dtype or len(made) != len(packed):
             # Polars believes what it is told of types and lengths: what comes later would read beyond its memory.
             raise TypeError(f"{fn} gave {len(made)} rows of {made.dtype}, not {len(packed)} rows of {dtype}")
@@ -73,4 +76,5 @@ def lowered(fn: str, args: list[pl.Expr], options: dict[str, Any]) -> pl.Expr:
     # Arguments may share a name, which fields of a struct cannot.
     packed = pl.struct(*(a.alias(f"_{i}") for i, a in enumerate(args)))
     # Polars moves what it is told is elementwise before other filters, to rows on which a function may raise.
+    dtype = pl.dtype_of(args[0]) if stated is None else stated
     return packed.map_batches(run, return_dtype=dtype, is_elementwise=found.total).alias(first)

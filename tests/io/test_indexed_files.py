@@ -118,6 +118,28 @@ def test_a_broken_file_is_told_or_skipped(files: list[str]) -> None:
         Records.of(files, on_error="ignore")
 
 
+def test_what_an_index_left_out_is_told_to_each_frame(files: list[str]) -> None:
+    made: list[str] = []
+
+    @dataclass(frozen=True)
+    class Partial(Records):
+        def index(self, path: str, columns: tuple[str, ...]) -> pl.DataFrame:
+            made.append(path)
+            if self.on_error == "raise":
+                raise FileFormatError(f"{path}: its end is missing")
+            self.log.add(path, "its end is missing")
+            return super().index(path, columns)[:5]
+
+    for _ in range(2):
+        source = Partial.of(files[:1], on_error="skip")
+        for column in ("record", "even"):
+            assert source.scan(Request((column,))).collect().height == 5
+        assert [problem["error"] for problem in source.problems] == ["its end is missing"]
+    assert made == [files[0]] * 2
+    with pytest.raises(FileFormatError, match="end is missing"):
+        rd.from_source(Partial.of(files[:1])).collect()
+
+
 def test_a_source_that_gives_too_few_rows_is_an_error(files: list[str]) -> None:
     @dataclass(frozen=True)
     class Short(Records):

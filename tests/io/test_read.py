@@ -77,7 +77,7 @@ def test_wrong_options_and_formats(tmp_path):
         rd.read(tmp_path / "x.csv", format="parket")
     (tmp_path / "x.bin").write_bytes(b"\x00\x01")
     with pytest.raises(
-        FileFormatError, match="not a format that its content or extension tells; pass format=, one of csv,"
+        FileFormatError, match="not a format that its content or extension tells; pass format=, one of .*csv,"
     ):
         rd.read(tmp_path / "x.bin")
 
