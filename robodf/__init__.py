@@ -23,12 +23,12 @@ from robodf.frame.joining import concat
 from robodf.frame.making import from_arrow, from_dict, from_pandas, from_polars, from_ray, from_records
 from robodf.io.binary_files import read_binary
 from robodf.io.calibration import read_calibration
-from robodf.io.cosmos import read_cosmos
-from robodf.io.lerobot import read_lerobot
 from robodf.io.clouds import (
     read_clouds,
     read_points,
 )
+from robodf.io.cosmos import read_cosmos
+from robodf.io.lerobot import read_lerobot
 from robodf.io.msgpack_files import read_msgpack
 from robodf.io.pcap import (
     read_pcap,
@@ -50,8 +50,8 @@ from robodf.io.read import (
     read_text,
 )
 from robodf.io.robots import forward_kinematics, read_sdf, read_urdf
-from robodf.io.video import cut_video, read_video
 from robodf.io.trajectory import read_trajectory
+from robodf.io.video import cut_video, read_video
 from robodf.io.yaml_files import read_yaml
 from robodf.plan.expr import Expr
 from robodf.plan.functions import *  # noqa: F403 - the names are generated: see plan/functions.py
