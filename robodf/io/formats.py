@@ -54,14 +54,14 @@ _VIDEO_MAGIC = (
 
 FORMATS: tuple[Format, ...] = (
     Format("parquet", _READ + "read_parquet", (".parquet", ".pq"), ((0, b"PAR1"),)),
-    Format("csv", _READ + "read_csv", (".csv", ".tsv")),
-    Format("ndjson", _READ + "read_ndjson", (".ndjson", ".jsonl")),
+    Format("csv", _READ + "read_csv", (".csv", ".tsv", ".csv.gz")),
+    Format("ndjson", _READ + "read_ndjson", (".ndjson", ".jsonl", ".ndjson.gz", ".jsonl.gz")),
     Format("json", _READ + "read_json", (".json",)),
     Format("ipc", _READ + "read_ipc", (".arrow", ".ipc", ".feather"), ((0, b"ARROW1"),)),
     Format("text", _READ + "read_text", (".txt", ".log")),
     Format("log", _READ + "read_log", tuple(LOG_FILES), tuple((0, magic) for magic, _ in LOG_MAGIC)),
     Format("yaml", "robodf.io.yaml_files:read_yaml", (".yaml", ".yml")),
-    Format("calibration", "robodf.io.calibration:read_calibration"),  # by name only: it is YAML too
+    Format("calibration", "robodf.io.calibration:read_calibration", (".ini",)),  # its YAML by name only
     Format("msgpack", "robodf.io.msgpack_files:read_msgpack", (".msgpack", ".mpk")),
     Format("binary", "robodf.io.binary_files:read_binary"),  # by name only: nothing tells its fields
     Format("protobuf", "robodf.io.protobuf_files:read_protobuf"),  # by name only: its schema lies elsewhere

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import polars as pl
@@ -191,3 +192,19 @@ def test_an_overwritten_input_is_read_anew(tmp_path):
     assert rd.read(path).count_rows() == 3
     rd.read(path).filter(rd.col("a") > 1).to_parquet(path, mode="overwrite")
     assert rd.read(path).collect()["a"].to_list() == [2, 3]
+
+
+def test_compressed_tables_are_read_by_their_extension(tmp_path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"x,y\n1,2\n3,4\n"))
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"x": 1}\n{"x": 3}\n'))
+    for name in ("a.csv.gz", "a.jsonl.gz"):
+        df = rd.read(tmp_path / name)
+        assert df.filter(rd.col("x") > 1).collect()["x"].to_list() == [3]
+        assert df.count_rows() == 2
+
+
+def test_the_metadata_of_a_recording_is_not_read_as_yaml(real_data) -> None:
+    folder = real_data / "db3/rosbag2/rosbag2_tests/resources/sqlite3/cdr_test"
+    assert (folder / "metadata.yaml").is_file()
+    assert rd.read(folder).count_rows() == 7
+    assert rd.read(folder / "metadata.yaml").collect().height == 1
