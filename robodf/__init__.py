@@ -35,6 +35,8 @@ from robodf.io.pcap import (
     read_velodyne,
 )
 from robodf.io.protobuf_files import read_protobuf
+from robodf.images.decode import decode
+from robodf.images.encode import encode_image, pixels
 from robodf.io.read import (
     from_source,
     open_log,
@@ -70,7 +72,9 @@ __all__ = [
     "concat",
     "config",
     "cut_video",
+    "decode",
     "embed",
+    "encode_image",
     "errors",
     "from_arrow",
     "from_dict",
@@ -81,6 +85,7 @@ __all__ = [
     "from_source",
     "open_log",
     "phash",
+    "pixels",
     "read",
     "read_cosmos",
     "read_clouds",
