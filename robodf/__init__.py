@@ -37,6 +37,7 @@ from robodf.io.pcap import (
 from robodf.io.protobuf_files import read_protobuf
 from robodf.images.decode import decode
 from robodf.images.encode import encode_image, pixels
+from robodf.io.images import read_images
 from robodf.io.read import (
     from_source,
     open_log,
@@ -90,6 +91,7 @@ __all__ = [
     "read_cosmos",
     "read_clouds",
     "read_csv",
+    "read_images",
     "read_ipc",
     "read_json",
     "read_lerobot",

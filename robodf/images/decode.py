@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import polars as pl
@@ -16,7 +16,6 @@ from robodf.plan.expr import Expr
 
 FILTERS = ("bilinear", "nearest")
 
-_AT_ONCE = 64  # images; only the memory that it takes depends on it
 _VIDEO = frozenset(("h264", "avc", "h265", "hevc", "vp8", "vp9", "av1"))
 
 A = TypeVar("A")
@@ -70,12 +69,20 @@ def checked_size(size: Any, who: str) -> tuple[int, int]:
     return (size[0], size[1])
 
 
-def in_threads(run: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """What `run` makes of each, in order. Decoders do not hold the GIL."""
-    rest = iter(items)
-    with ThreadPoolExecutor(pl.thread_pool_size(), "robodf-images") as pool:
-        while batch := list(islice(rest, _AT_ONCE)):
-            yield from pool.map(run, batch)
+def in_threads(run: Callable[[A], B], items: Iterable[A], threads: int | None = None) -> Iterator[B]:
+    """What `run` makes of each, in order, some ahead of who takes them. Decoders do not hold the GIL."""
+    several = threads or pl.thread_pool_size()
+    running: deque[Future[B]] = deque()
+    pool = ThreadPoolExecutor(several, "robodf-images")
+    try:
+        for item in items:
+            running.append(pool.submit(run, item))
+            if len(running) > 2 * several:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _decode(images: pl.Series, *, size: Any, filter: str) -> pl.Series:

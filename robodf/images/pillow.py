@@ -20,6 +20,10 @@ MOST_PIXELS = 1 << 26
 HEAD = 16
 """Bytes by which a format is recognised."""
 
+FORMATS = "JPEG, PNG, WebP, BMP, GIF, PBM/PGM/PPM, TIFF or JPEG 2000"
+
+_WEBP = 30  # bytes of its header
+
 
 @cache
 def undecodable() -> tuple[type[Exception], ...]:
@@ -118,18 +122,58 @@ def opened(file: Any, head: bytes, most: int | None = None) -> Iterator[Any]:
 
 
 def decoded(data: Any, size: tuple[int, int] | None = None, nearest: bool = False) -> np.ndarray | None:
-    """The pixels of an encoded image in an encoding of `IMAGE`, resized to (height, width); None where it has none."""
+    """What `decode` gives, None where it raises."""
     try:
-        with opened(data, bytes(data[:HEAD])) as image:
-            if image is None:
-                return None
-            if size is not None and not nearest:
-                # Of a JPEG: the decoder's own 1/2, 1/4 or 1/8 that is still large enough. Others ignore it.
-                image.draft(None, (size[1], size[0]))
-            image.load()
-            return resized(image, size, nearest)
+        return decode(data, size, nearest)
     except undecodable():
         return None
+
+
+def decode(data: Any, size: tuple[int, int] | None = None, nearest: bool = False) -> np.ndarray:
+    """The pixels of an encoded image in an encoding of `IMAGE`, resized to (height, width).
+
+    One of `undecodable()` where it has none.
+    """
+    with opened(data, bytes(data[:HEAD])) as image:
+        if image is None:
+            raise ValueError(f"no image of {FORMATS} and at most {MOST_PIXELS} pixels")
+        if size is not None and not nearest:
+            # Of a JPEG: the decoder's own 1/2, 1/4 or 1/8 that is still large enough. Others ignore it.
+            image.draft(None, (size[1], size[0]))
+        image.load()
+        found = resized(image, size, nearest)
+        if found is None:
+            raise ValueError(f"numbers of mode {image.mode} that do not fit into 16 bits")
+        return found
+
+
+def header(file: Any) -> tuple[int, int, str, str]:
+    """Width, height, Pillow's mode and the format of a file object, from its header; one of `undecodable()` if none."""
+    head = file.read(_WEBP)
+    kind = format_of(head)
+    if kind == "webp":  # Pillow would read all of it
+        return *_webp(head), kind
+    file.seek(0)
+    with opened(file, head, 1 << 62) as image:
+        if image is None or kind is None:
+            raise ValueError(f"no image of {FORMATS}")
+        return *image.size, image.mode, kind
+
+
+def _webp(head: bytes) -> tuple[int, int, str]:
+    """RFC 9649, 2.5 to 2.7: the first chunk is VP8 (lossy), VP8L (lossless) or VP8X (with transparency, moving)."""
+    if len(head) < _WEBP:
+        raise ValueError("cut off in its header")
+    kind, body = head[12:16], head[20:]
+    if kind == b"VP8 " and body[3:6] == b"\x9d\x01\x2a":
+        return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF, "RGB"
+    if kind == b"VP8L" and body[0] == 0x2F:
+        bits = int.from_bytes(body[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, "RGBA" if bits >> 28 & 1 else "RGB"
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(body[at : at + 3], "little") + 1 for at in (4, 7))
+        return width, height, "RGBA" if body[0] & 0x10 else "RGB"
+    raise ValueError("no picture in its first chunk")
 
 
 def resized(image: Any, size: tuple[int, int] | None, nearest: bool = False) -> np.ndarray | None:

@@ -43,6 +43,7 @@ class Format:
 _READ = "robodf.io.read:"
 _CLOUDS, _CLOUD_MAGIC = (".pcd", ".ply", ".las", ".laz"), ((0, b"ply\n"), (0, b"ply\r"), (0, b"LASF"))
 _CAPTURES = (".pcap", ".pcapng", ".cap")
+IMAGE_FILES = tuple(".jpg .jpeg .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm .jp2".split())
 
 _VIDEO = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".flv", ".h264", ".h265",
@@ -76,6 +77,7 @@ FORMATS: tuple[Format, ...] = (
     Format("pcap", "robodf.io.pcap:read_pcap", _CAPTURES, sniff="robodf.io.pcap:sniff"),
     Format("velodyne", "robodf.io.pcap:read_velodyne", _CAPTURES),  # scans of the packets
     Format("trajectory", "robodf.io.trajectory:read_trajectory", (".tum", ".kitti"), (), "robodf.io.trajectory:sniff"),
+    Format("images", "robodf.io.images:read_images", IMAGE_FILES, sniff="robodf.images.pillow:is_image"),
 )
 
 
