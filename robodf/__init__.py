@@ -37,6 +37,9 @@ from robodf.io.pcap import (
 from robodf.io.protobuf_files import read_protobuf
 from robodf.images.decode import decode
 from robodf.images.encode import encode_image, pixels
+from robodf.io.archives.tar import read_tar
+from robodf.io.archives.webdataset import read_webdataset
+from robodf.io.archives.zip import read_zip
 from robodf.io.images import read_images
 from robodf.io.read import (
     from_source,
@@ -102,10 +105,13 @@ __all__ = [
     "read_pcap",
     "read_points",
     "read_rosbag",
+    "read_tar",
     "read_text",
     "read_video",
     "read_trajectory",
     "read_velodyne",
+    "read_webdataset",
+    "read_zip",
     "ros",
     "selectors",
     "sql",

@@ -43,6 +43,7 @@ class Format:
 _READ = "robodf.io.read:"
 _CLOUDS, _CLOUD_MAGIC = (".pcd", ".ply", ".las", ".laz"), ((0, b"ply\n"), (0, b"ply\r"), (0, b"LASF"))
 _CAPTURES = (".pcap", ".pcapng", ".cap")
+TAR_FILES = tuple(".tar .tar.gz .tgz .tar.bz2 .tbz2 .tar.xz .txz .tar.zst .tar.zstd .tzst".split())
 IMAGE_FILES = tuple(".jpg .jpeg .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm .jp2".split())
 
 _VIDEO = (
@@ -78,6 +79,9 @@ FORMATS: tuple[Format, ...] = (
     Format("velodyne", "robodf.io.pcap:read_velodyne", _CAPTURES),  # scans of the packets
     Format("trajectory", "robodf.io.trajectory:read_trajectory", (".tum", ".kitti"), (), "robodf.io.trajectory:sniff"),
     Format("images", "robodf.io.images:read_images", IMAGE_FILES, sniff="robodf.images.pillow:is_image"),
+    Format("zip", "robodf.io.archives.zip:read_zip", (".zip",)),
+    Format("tar", "robodf.io.archives.tar:read_tar", TAR_FILES, ((257, b"ustar"),)),
+    Format("webdataset", "robodf.io.archives.webdataset:read_webdataset", TAR_FILES),  # by name: it is a TAR archive
 )
 
 
