@@ -96,6 +96,15 @@ class TarFiles(Archives):
             raise CutOff(problem, index)
         return index
 
+    def table_and_problem(self, path: str) -> tuple[pl.DataFrame, str | None]:
+        """The index of an archive, of what precedes damage where there is any, and what that is."""
+        try:
+            return self._index(self.paths.index(path), ()), None
+        except CutOff as error:
+            if error.rows is None:
+                raise
+            return error.rows, str(error)
+
     def read_cells(
         self, path: str, table: pl.DataFrame, columns: tuple[str, ...]
     ) -> Iterator[tuple[bytes | FileFormatError | None, ...]]:

@@ -12,11 +12,13 @@ from robodf.errors import FileFormatError
 BLOCK = 512
 
 _MOST = 1 << 20  # bytes of a name or of pax records
+_NOTHING = bytes(BLOCK)
 _LONGEST = 1 << 16
 _MOST_RECORDS = 10_000
 _OCTAL = re.compile(rb"[0-7]{1,21}")
 _DECIMAL = re.compile(r"[0-9]{1,19}")
 _SECONDS = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,18})?")
+_EMPTY: dict[str, str] = {}
 _SPARSE = ("GNU.sparse.major", "GNU.sparse.size", "GNU.sparse.map", "GNU.sparse.numblocks")
 
 
@@ -55,7 +57,7 @@ def members(file: Front, path: str) -> Iterator[Member]:
     while True:
         start = file.at
         header = file.read(BLOCK)
-        if not header or header == bytes(BLOCK):
+        if not header or header == _NOTHING:
             if here:
                 raise CutOffArchive(f"{path}: ends at offset {start}, where a member should follow its name")
             return
@@ -67,15 +69,14 @@ def members(file: Front, path: str) -> Iterator[Member]:
                 found = _records(_body(file, size), kind)
                 everywhere.update(found) if kind == b"g" else here.update(found)
                 continue
-            said = {**everywhere, **here}
-            here = {}
+            said, here = {**everywhere, **here} if everywhere or here else _EMPTY, {}
             if "size" in said:
                 size = int(_matching(_DECIMAL, said["size"], "size"))
             name = said.get("GNU.sparse.name") or said.get("path") or _name(header)
             if len(name) > _LONGEST:
                 raise _Damaged(f"has a name of {len(name)} characters")
             modified = _modified(said.get("mtime"), header)
-            sparse = kind == b"S" or any(key in said for key in _SPARSE)
+            sparse = kind == b"S" or not said.keys().isdisjoint(_SPARSE)
             if kind == b"S":
                 _skip_sparse_map(file, header)
         except _Damaged as error:
@@ -104,10 +105,9 @@ class _Damaged(Exception):
 def _checked_size(header: bytes) -> int:
     """The size of the body, of a header whose sum is right."""
     field = header[148:156]
-    plain = sum(header) - sum(field) + 8 * 32
-    signed = plain - 256 * sum(b > 127 for b in header[:148] + header[156:])  # as some old programs add
-    if _number(field) not in (plain, signed):
-        raise _Damaged("differs from its checksum")
+    said, plain = _number(field), sum(header) - sum(field) + 8 * 32
+    if said != plain and said != plain - 256 * sum(b > 127 for b in header[:148] + header[156:]):
+        raise _Damaged("differs from its checksum")  # neither as bytes nor, as some old programs add, as signed ones
     return _number(header[124:136])
 
 

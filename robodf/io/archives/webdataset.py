@@ -11,7 +11,7 @@ import polars as pl
 
 from robodf.errors import FileFormatError, OptionError, hint, listing
 from robodf.io.archives.members import Archives
-from robodf.io.archives.tar import archive_members, bodies, refused
+from robodf.io.archives.tar import TarFiles, bodies, refused
 from robodf.io.files import Paths, list_files
 from robodf.io.formats import TAR_FILES
 from robodf.io.indexed_files import CutOff
@@ -95,20 +95,20 @@ def _first_extensions(files: list[str], on_error: str, storage: dict | None) -> 
     """Those of the first shard; where damage is skipped, of the first that has any."""
     for path in files:
         try:
-            found, problem = archive_members(path, storage or {})
+            found, problem = TarFiles.of([path], storage).table_and_problem(path)
         except FileFormatError:
             if on_error == "raise":
                 raise
             continue
         if problem is not None and on_error == "raise":
             raise FileFormatError(problem)
-        names = dict.fromkeys(part[1] for part in (_cut(m.name) for m in found) if part is not None)
+        names = dict.fromkeys(part[1] for part in map(_cut, found["member"]) if part is not None)
         if names:
             return tuple(names)
         if on_error == "raise":
             raise FileFormatError(
-                f"{path}: no sample of WebDataset among its {len(found)} files, such as {found[0].name!r}"
-                if found
+                f"{path}: no sample of WebDataset among its {found.height} files, such as {found['member'][0]!r}"
+                if found.height
                 else f"{path}: no file is in this shard; pass columns= if that is right"
             )
     raise FileFormatError(f"no shard of {listing(files, 3)} can be read: pass columns= to have a frame without rows")
@@ -151,27 +151,27 @@ class WebDatasetShards(Archives):
         return not any(path.lower().endswith(TAR_FILES[1:]) for path in self.paths)
 
     def index(self, path: str, columns: tuple[str, ...]) -> pl.DataFrame:
-        found, problem = archive_members(path, dict(self.storage))
+        found, problem = TarFiles.of([path], dict(self.storage)).table_and_problem(path)
         keys: list[str] = []
         cells: dict[str, list[tuple[int | None, int] | None]] = {name: [] for name in self.extensions}
         unknown: dict[str, str] = {}
         twice: list[str] = []
-        for member in found:
-            cut = _cut(member.name)
+        for name, offset, size in found.select("member", "offset", "size").iter_rows():
+            cut = _cut(name)
             if cut is None:
                 continue
             key, extension = cut
             if extension not in cells:
-                unknown.setdefault(extension, member.name)
+                unknown.setdefault(extension, name)
             if not keys or keys[-1] != key:
                 keys.append(key)
                 for column in cells.values():
                     column.append(None)
             if extension in cells:
                 if cells[extension][-1] is None:
-                    cells[extension][-1] = (member.offset, member.size)
+                    cells[extension][-1] = (offset, size)
                 else:
-                    twice.append(member.name)
+                    twice.append(name)
         schema: dict[str, pl.DataType] = {"key": pl.String()}
         data: dict[str, list] = {"key": keys}
         for number, name in enumerate(self.extensions):
