@@ -18,9 +18,10 @@ Pictures = Callable[[int], Iterator[np.ndarray | None]]
 """From the longest side in pixels to uint8 arrays (height, width, 3), None where there is none to draw."""
 
 _MOST_POINTS = 200_000  # of a cloud that are drawn
-_LOW = (24, 24, 32)
-# Anchors of the colour map viridis (matplotlib, CC0), from low to high.
-_VIRIDIS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], np.float64)
+_FEW = 5000  # points are drawn larger
+_DARK = (24, 24, 32)
+# Anchors of the colour map viridis (matplotlib, CC0), from low to high; the first is lighter, to be seen on the dark.
+_VIRIDIS = np.array([(90, 60, 160), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], np.float64)
 
 
 def pictures_of(frame: pl.DataFrame, name: str) -> Pictures | None:
@@ -153,9 +154,11 @@ def from_above(cloud: pl.DataFrame, side: int) -> np.ndarray | None:
     rows = np.floor((0.5 - (x - (low + high) / 2) / (2 * half)) * side)
     inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
     order = np.argsort(z[inside], kind="stable")  # the highest point of a pixel is drawn last
-    made = np.full((side, side, 3), _LOW, np.uint8)
-    places = rows[inside].astype(int)[order], columns[inside].astype(int)[order]
-    made[places] = _colours(z)[inside][order]
+    made = np.full((side, side, 3), _DARK, np.uint8)
+    down, across = rows[inside].astype(int)[order], columns[inside].astype(int)[order]
+    colours = _colours(z)[inside][order]
+    for right, below in ((1, 1), (0, 1), (1, 0), (0, 0)) if len(x) < _FEW else ((0, 0),):
+        made[np.minimum(down + below, side - 1), np.minimum(across + right, side - 1)] = colours
     return made
 
 

@@ -82,7 +82,7 @@ def as_html(frame: pl.DataFrame) -> str:
         parts.append(f"<tr>{body}</tr>")
     if full:
         notes.append(f"pictures are left out beyond {BYTES:,} bytes")
-    if drawn == {} and _would_draw(frame, shown):
+    if _lacks_pillow(frame, shown):
         notes.append("pictures need Pillow: pip install 'robodf[images]'")
     tail = "".join(f'<div style="opacity:.6">… {html.escape(note)}</div>' for note in notes)
     return f"{''.join(parts)}</tbody></table>{tail}"
@@ -107,10 +107,11 @@ def _drawn(frame: pl.DataFrame, shown: list[str]) -> dict[str, Iterator[str | No
     return found
 
 
-def _would_draw(frame: pl.DataFrame, shown: list[str]) -> bool:
-    return importlib.util.find_spec("PIL") is None and any(
-        isinstance(frame.schema[name], pl.Struct) or frame.schema[name] == pl.Binary for name in shown
-    )
+def _lacks_pillow(frame: pl.DataFrame, shown: list[str]) -> bool:
+    def holds_bytes(dtype: pl.DataType) -> bool:
+        return dtype == pl.Binary or (isinstance(dtype, pl.Struct) and any(f.dtype == pl.Binary for f in dtype.fields))
+
+    return importlib.util.find_spec("PIL") is None and any(holds_bytes(frame.schema[name]) for name in shown)
 
 
 def image_tag(image: Any) -> str | None:
