@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from robodf.errors import OptionError
+from robodf.io.files import own_path
 from robodf.io.logs.containers import LOG_FILES, LOG_MAGIC
 
 HEAD = 4096
@@ -122,7 +123,7 @@ def format_of(path: str, head: bytes, size: int) -> str | None:
     for format in formats().values():
         if format.sniff is not None and function(format.sniff)(head, size):
             return format.name
-    lower = path.lower()
+    lower = own_path(path).lower()
     ends = [e for e in extensions() if lower.endswith(e)]
     return extensions()[max(ends, key=len)] if ends else None
 

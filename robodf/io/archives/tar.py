@@ -17,7 +17,7 @@ from robodf.io.archives.members import MOST_BYTES, Archives
 from robodf.io.archives.tar_headers import CutOffArchive, Front, Member, members
 from robodf.io.counting import read as counter
 from robodf.io.file_object import open_object
-from robodf.io.files import Paths, is_remote, list_files, open_file
+from robodf.io.files import Paths, is_remote, list_files, open_file, own_path
 from robodf.io.formats import TAR_FILES
 from robodf.io.indexed_files import CutOff
 
@@ -85,7 +85,7 @@ class TarFiles(Archives):
 
     @property
     def index_is_cheap(self) -> bool:
-        return not any(path.lower().endswith(TAR_FILES[1:]) for path in self.paths)
+        return not any(own_path(path).lower().endswith(TAR_FILES[1:]) for path in self.paths)
 
     def index(self, path: str, columns: tuple[str, ...]) -> pl.DataFrame:
         found, problem = archive_members(path, dict(self.storage))

@@ -12,7 +12,7 @@ import polars as pl
 from robodf.errors import FileFormatError, OptionError, hint, listing
 from robodf.io.archives.members import Archives
 from robodf.io.archives.tar import TarFiles, bodies, refused
-from robodf.io.files import Paths, list_files
+from robodf.io.files import Paths, list_files, own_path
 from robodf.io.formats import TAR_FILES
 from robodf.io.indexed_files import CutOff
 
@@ -148,7 +148,7 @@ class WebDatasetShards(Archives):
 
     @property
     def index_is_cheap(self) -> bool:
-        return not any(path.lower().endswith(TAR_FILES[1:]) for path in self.paths)
+        return not any(own_path(path).lower().endswith(TAR_FILES[1:]) for path in self.paths)
 
     def index(self, path: str, columns: tuple[str, ...]) -> pl.DataFrame:
         found, problem = TarFiles.of([path], dict(self.storage)).table_and_problem(path)

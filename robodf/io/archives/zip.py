@@ -114,7 +114,7 @@ class ZipFiles(Archives):
             file.counter = counter
             for row in table.iter_rows(named=True):
                 try:
-                    yield (_member(file, row),)
+                    yield (member_bytes(file, row),)
                 except FileFormatError as error:
                     yield (error,)
 
@@ -144,7 +144,7 @@ def _time(parts: tuple[int, ...]) -> datetime | None:
         return None
 
 
-def _member(file: FileReader, row: dict) -> bytes:
+def member_bytes(file: FileReader, row: dict) -> bytes:
     """The bytes of a member; FileFormatError where they are not what the directory says."""
     size, packed, offset = row["size"], row["compressed_size"], row["offset"]
     what = f"{file.path}: the member {row['member']!r} at offset {offset}"
@@ -158,10 +158,7 @@ def _member(file: FileReader, row: dict) -> bytes:
         )
     whole = _LOCAL.size + 4 * len(row["member"]) + _SPARE + packed
     data = file.read_at(offset, min(whole, file.size - offset))
-    if len(data) < _LOCAL.size or data[:4] != b"PK\3\4":
-        raise FileFormatError(f"{what} does not start as a member does: the archive is damaged")
-    _, name, extra = _LOCAL.unpack_from(data)
-    start = _LOCAL.size + name + extra
+    start = _body_at(data, what)
     body = data[start : start + packed]
     if len(body) < packed:
         body = file.read_at(offset + start, packed)
@@ -174,6 +171,20 @@ def _member(file: FileReader, row: dict) -> bytes:
     if zlib.crc32(found) != row["_crc"]:
         raise FileFormatError(f"{what} differs from its checksum: it is damaged")
     return found
+
+
+def member_start(file: FileReader, row: dict) -> int:
+    """The offset of the bytes of a member, which are within the archive."""
+    offset = row["offset"]
+    what = f"{file.path}: the member {row['member']!r} at offset {offset}"
+    return offset + _body_at(file.read_at(offset, min(_LOCAL.size, file.size - offset)), what)
+
+
+def _body_at(data: bytes, what: str) -> int:
+    if len(data) < _LOCAL.size or data[:4] != b"PK\3\4":
+        raise FileFormatError(f"{what} does not start as a member does: the archive is damaged")
+    _, name, extra = _LOCAL.unpack_from(data)
+    return _LOCAL.size + name + extra
 
 
 def _inflated(body: bytes, method: int, size: int) -> bytes:
