@@ -40,7 +40,13 @@ from robodf.images.encode import encode_image, pixels
 from robodf.io.archives.tar import read_tar
 from robodf.io.archives.webdataset import read_webdataset
 from robodf.io.archives.zip import read_zip
+from robodf.io.binary_files import read_binary
+from robodf.io.calibration import read_calibration
+from robodf.io.cosmos import read_cosmos
 from robodf.io.images import read_images
+from robodf.io.lerobot import read_lerobot
+from robodf.io.msgpack_files import read_msgpack
+from robodf.io.protobuf_files import read_protobuf
 from robodf.io.read import (
     from_source,
     open_log,

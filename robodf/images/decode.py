@@ -42,7 +42,7 @@ def decode(column: Any, size: tuple[int, int] | None = None, *, filter: str = "b
 
     Null where the image is null, cannot be decoded whole, or has more than 2**26 pixels by its header: nothing is
     raised for bad bytes. SchemaError, when the query runs, for a column of another type, and for messages that say that
-    they are video: a frame of video needs those before it.
+    they are video: a frame of video needs those before it (`df.decode_video`).
 
     Needs Pillow: `pip install 'robodf[images]'`.
 
@@ -136,7 +136,7 @@ def _refuse_video(images: pl.Series, names: set[str]) -> None:
     if kinds and _VIDEO.issuperset(kinds):
         raise SchemaError(
             f"decode: these messages are video ({', '.join(sorted(kinds))}), of which a frame cannot be decoded "
-            "without those before it: decode takes images alone. rd.ros.is_keyframe says where a decoder can start"
+            "without those before it: decode takes images alone. df.decode_video(...) decodes them in their order"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from robodf.compat import explode_options
 from robodf.images.pillow import HEAD, MOST_PIXELS, is_image, opened, resized, undecodable
 from robodf.images.raw import FIELDS, array, described, layout
 from robodf.plan.expr import as_expr
@@ -130,7 +131,10 @@ def _clouds(frame: pl.DataFrame, cloud: pl.Expr) -> Pictures:
     def draw(side: int) -> Iterator[np.ndarray | None]:
         for row in range(frame.height):
             found = frame[row].select(cloud).to_series()
-            yield None if found.is_null().all() else from_above(found.explode().struct.unnest(), side)
+            if found.is_null().all():
+                yield None
+                continue
+            yield from_above(found.explode(**explode_options()).struct.unnest(), side)
 
     return draw
 
