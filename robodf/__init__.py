@@ -21,20 +21,6 @@ from robodf.frame.embedding import embed
 from robodf.frame.frame import PipelineDataFrame
 from robodf.frame.joining import concat
 from robodf.frame.making import from_arrow, from_dict, from_pandas, from_polars, from_ray, from_records
-from robodf.io.binary_files import read_binary
-from robodf.io.calibration import read_calibration
-from robodf.io.clouds import (
-    read_clouds,
-    read_points,
-)
-from robodf.io.cosmos import read_cosmos
-from robodf.io.lerobot import read_lerobot
-from robodf.io.msgpack_files import read_msgpack
-from robodf.io.pcap import (
-    read_pcap,
-    read_velodyne,
-)
-from robodf.io.protobuf_files import read_protobuf
 from robodf.images.decode import decode
 from robodf.images.encode import encode_image, pixels
 from robodf.io.archives.tar import read_tar
@@ -42,10 +28,18 @@ from robodf.io.archives.webdataset import read_webdataset
 from robodf.io.archives.zip import read_zip
 from robodf.io.binary_files import read_binary
 from robodf.io.calibration import read_calibration
+from robodf.io.clouds import (
+    read_clouds,
+    read_points,
+)
 from robodf.io.cosmos import read_cosmos
 from robodf.io.images import read_images
 from robodf.io.lerobot import read_lerobot
 from robodf.io.msgpack_files import read_msgpack
+from robodf.io.pcap import (
+    read_pcap,
+    read_velodyne,
+)
 from robodf.io.protobuf_files import read_protobuf
 from robodf.io.read import (
     from_source,
