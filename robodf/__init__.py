@@ -21,6 +21,11 @@ from robodf.frame.embedding import embed
 from robodf.frame.frame import PipelineDataFrame
 from robodf.frame.joining import concat
 from robodf.frame.making import from_arrow, from_dict, from_pandas, from_polars, from_ray, from_records
+from robodf.images.decode import decode
+from robodf.images.encode import encode_image, pixels
+from robodf.io.archives.tar import read_tar
+from robodf.io.archives.webdataset import read_webdataset
+from robodf.io.archives.zip import read_zip
 from robodf.io.binary_files import read_binary
 from robodf.io.calibration import read_calibration
 from robodf.io.clouds import (
@@ -28,6 +33,7 @@ from robodf.io.clouds import (
     read_points,
 )
 from robodf.io.cosmos import read_cosmos
+from robodf.io.images import read_images
 from robodf.io.lerobot import read_lerobot
 from robodf.io.msgpack_files import read_msgpack
 from robodf.io.pcap import (
@@ -70,7 +76,9 @@ __all__ = [
     "concat",
     "config",
     "cut_video",
+    "decode",
     "embed",
+    "encode_image",
     "errors",
     "from_arrow",
     "from_dict",
@@ -81,10 +89,12 @@ __all__ = [
     "from_source",
     "open_log",
     "phash",
+    "pixels",
     "read",
     "read_cosmos",
     "read_clouds",
     "read_csv",
+    "read_images",
     "read_ipc",
     "read_json",
     "read_lerobot",
@@ -95,10 +105,13 @@ __all__ = [
     "read_pcap",
     "read_points",
     "read_rosbag",
+    "read_tar",
     "read_text",
     "read_video",
     "read_trajectory",
     "read_velodyne",
+    "read_webdataset",
+    "read_zip",
     "ros",
     "selectors",
     "sql",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from itertools import islice
 from math import cos, pi
 from typing import Any
@@ -15,10 +12,9 @@ import numpy as np
 import polars as pl
 
 from robodf.errors import SchemaError
+from robodf.images.pillow import HEAD, MOST_PIXELS, opened, undecodable
+from robodf.images.raw import FIELDS, described, layout
 from robodf.ros.payloads import payloads
-
-MOST_PIXELS = 1 << 26
-"""Of an image by its header; one with more is not decoded."""
 
 SIDE = 32
 _LOW = 8
@@ -28,12 +24,6 @@ _STRIP = 1 << 18  # pixels of a raw image turned into luma at once
 # The frequencies as integers, so that sums are exact in any order: 2**24 * (2**13 * 2**5)**2 is less than 2**63.
 _DCT = np.array([[round(8192 * cos(pi * (2 * x + 1) * k / 64)) for x in range(SIDE)] for k in range(_LOW)], np.int64)
 
-# What Pillow's readers raise on bytes that are not what they should be.
-_UNDECODABLE = (
-    OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, AttributeError, MemoryError,
-    RuntimeError, AssertionError, struct.error, zlib.error, Warning,
-)  # fmt: skip
-
 
 def hashes(images: pl.Series) -> pl.Series:
     """The perceptual hash of each image, null where there is none; SchemaError for a type that holds no images."""
@@ -42,8 +32,8 @@ def hashes(images: pl.Series) -> pl.Series:
         return images.cast(pl.UInt64)
     if isinstance(dtype, pl.Struct):
         names = {field.name for field in dtype.fields}
-        if {"height", "width", "encoding", "step", "data"} <= names:
-            return _hashed(_raw(images), raw_luma)
+        if names >= FIELDS:
+            return _hashed(described(images, "phash"), raw_luma)
         if "data" in names:
             images = images.struct.field("data")
     if images.dtype != pl.Binary:
@@ -101,55 +91,16 @@ def area_means(picture: np.ndarray) -> np.ndarray:
 
 def luma(data: Any) -> np.ndarray | None:
     """The luma of an encoded image, of a JPEG as small as its decoder makes it; None where it cannot be decoded."""
-    opened = _reader(bytes(data[:16]))
-    if opened is None:
-        return None
     try:
-        with opened(BytesIO(data)) as image:
-            width, height = image.size
-            if not 0 < width * height <= MOST_PIXELS:
+        with opened(data, bytes(data[:HEAD]), MOST_PIXELS) as image:
+            if image is None:
                 return None
             # Of a JPEG: the decoder's own 1/2, 1/4 or 1/8 of the size, and no colours. Others ignore it.
             image.draft("L", (SIDE, SIDE))
             image.load()
             return _plain(image)
-    except _UNDECODABLE:
+    except undecodable():
         return None
-
-
-def _reader(head: bytes) -> Callable[[BytesIO], Any] | None:
-    """Pillow's reader by the first bytes.
-
-    Not `Image.open`: it warns of large images by itself, and has formats that run other programs.
-    """
-    try:
-        from PIL import (
-            BmpImagePlugin,
-            GifImagePlugin,
-            Jpeg2KImagePlugin,
-            JpegImagePlugin,
-            PngImagePlugin,
-            PpmImagePlugin,
-            WebPImagePlugin,
-        )
-    except ImportError as error:
-        raise ImportError("phash needs Pillow to decode images: pip install 'robodf[images]'") from error
-
-    if head[:3] == b"\xff\xd8\xff":
-        return JpegImagePlugin.JpegImageFile
-    if head[:8] == b"\x89PNG\r\n\x1a\n":
-        return PngImagePlugin.PngImageFile
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return WebPImagePlugin.WebPImageFile if WebPImagePlugin.SUPPORTED else None
-    if head[:2] == b"BM":
-        return BmpImagePlugin.BmpImageFile
-    if head[:4] == b"GIF8":
-        return GifImagePlugin.GifImageFile
-    if head[:1] == b"P" and head[1:2] in b"12356":
-        return PpmImagePlugin.PpmImageFile
-    if head[:4] == b"\xff\x4f\xff\x51" or head[:12] == b"\0\0\0\x0cjP  \r\n\x87\n":
-        return Jpeg2KImagePlugin.Jpeg2KImageFile
-    return None
 
 
 def _plain(image: Any) -> np.ndarray | None:
@@ -175,39 +126,16 @@ def _stretched(values: np.ndarray) -> np.ndarray:
     return np.floor(scaled * 0xFFFF).astype(np.uint16)
 
 
-_COLOURS = {
-    "mono8": (0,), "8uc1": (0,), "rgb8": (0, 1, 2), "bgr8": (2, 1, 0), "8uc3": (2, 1, 0), "rgba8": (0, 1, 2, 3),
-    "bgra8": (2, 1, 0, 3), "8uc4": (2, 1, 0, 3),
-}  # fmt: skip
-_NUMBERS = {"mono16": "u2", "16uc1": "u2", "32fc1": "f4"}
-
-
-def _raw(images: pl.Series) -> Iterator[tuple | None]:
-    if images.struct.schema["data"] != pl.Binary:
-        raise SchemaError(f"phash takes the data of raw images as bytes (Binary), not {images.struct.schema['data']}")
-    fields = images.struct.unnest()
-    big = fields["is_bigendian"] if "is_bigendian" in fields.columns else pl.Series([0]).new_from_index(0, len(images))
-    rest = zip(fields["height"], fields["width"], fields["step"], fields["encoding"], big)
-    for there, data, described in zip(images.is_not_null(), payloads(fields["data"]), rest):
-        yield (data, *described) if there and data is not None and None not in described[:4] else None
-
-
 def raw_luma(image: tuple) -> np.ndarray | None:
     """The luma of (data, height, width, step, encoding, is_bigendian); None where they do not fit together."""
-    data, height, width, step, encoding, big = image
-    kind = str(encoding).lower()
-    colours, number = _COLOURS.get(kind), _NUMBERS.get(kind)
-    size = len(colours) if colours else int(number[1]) if number else 0
-    # All of it comes out of a file: checked before it is used as a layout of memory.
-    if not size or height <= 0 or width <= 0 or height * width > MOST_PIXELS:
+    found = layout(image, MOST_PIXELS)
+    if found is None:
         return None
-    if step < width * size or (height - 1) * step + width * size > len(data):
-        return None
-    dtype = np.dtype(number or "u1").newbyteorder(">" if big else "<")
-    shape, strides = (height, width), (step, size)
+    data, (shape, strides, dtype, colours) = image[0], found
+    height, width = shape
     if colours is None:
         pixels = np.ndarray(shape, dtype, data, strides=strides)
-        return _stretched(pixels) if number == "f4" else pixels.astype(np.uint16)
+        return _stretched(pixels) if dtype.kind == "f" else pixels.astype(np.uint16)
     if len(colours) == 1:
         return np.ndarray(shape, dtype, data, strides=strides)
     made = np.empty(shape, np.uint8)

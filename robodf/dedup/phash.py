@@ -16,7 +16,8 @@ def phash(image: Any) -> Expr:
     Images that look alike have hashes that differ in few of the 64 bits; two images of different things differ in
     about 32. Takes a column (name or expression) of
 
-    - bytes (Binary): encoded images in JPEG, PNG, WebP, BMP, GIF (its first picture), PGM/PPM or JPEG 2000;
+    - bytes (Binary): encoded images in JPEG, PNG, WebP, BMP, GIF (its first picture), PGM/PPM, TIFF or
+      JPEG 2000;
     - a struct with a field `data` of such bytes: sensor_msgs/CompressedImage, foxglove.CompressedImage;
     - a struct `{height, width, encoding, step, data}` of raw pixels: sensor_msgs/Image, with the encodings mono8, 8UC1,
       rgb8, bgr8, 8UC3, rgba8, bgra8, 8UC4, mono16, 16UC1 and 32FC1 (8UC3 and 8UC4 are taken as bgr8 and bgra8; if

@@ -99,7 +99,9 @@ class Ending(FrameBase):
         return int(collect(Count(self._plan)).item())
 
     def show(self, n: int = 8) -> None:
-        """Print the first `n` rows. Executes the query until they are there.
+        """Print the first `n` rows; in a notebook, show them with pictures, as `preview` does.
+
+        Executes the query until they are there.
 
         >>> import robodf as rd
         >>> rd.from_dict({"a": [1]}).show()
@@ -112,8 +114,9 @@ class Ending(FrameBase):
         │ 1   │
         └─────┘
         """
-        with pl.Config(tbl_rows=n, tbl_cols=20):
-            print(self.head(n).collect())  # type: ignore[attr-defined]
+        from robodf.preview.table import show
+
+        show(self.preview(n))  # type: ignore[attr-defined]
 
     def describe(self) -> pl.DataFrame:
         """Count, nulls, mean, standard deviation, minimum, median and maximum of each column. Executes one pass."""

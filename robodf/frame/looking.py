@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from robodf.config import check_engine
-from robodf.errors import OptionError, hint
+from robodf.errors import OptionError, column_not_found, hint
 from robodf.frame.base import FrameBase
 
 if TYPE_CHECKING:
     from robodf.physical.explain import Explanation
     from robodf.physical.profile import Profile
+    from robodf.preview.sheet import ContactSheet
+    from robodf.preview.table import Preview
 
 STAGES = ("logical", "optimized", "rules", "physical", "all")
 
@@ -57,6 +59,55 @@ class Looking(FrameBase):
         from robodf.physical.profile import profile
 
         return profile(self._plan, engine)
+
+    def preview(self, n: int = 8) -> Preview:
+        """The first `n` rows to look at. Executes the query until they are there.
+
+        Prints as text. In a notebook it is a table with, in the first 8 rows,
+
+        - thumbnails (128 pixels) of images: encoded (JPEG, PNG, ...), decoded, or messages of them,
+        - clouds (lists of points with x and y, or PointCloud2) from above, x up, coloured by z,
+        - lines through lists of numbers, in all rows.
+
+        At most three columns have pictures, and the whole has at most 1 MB. Pictures need Pillow
+        (`pip install 'robodf[images]'`). `.frame` has the rows.
+
+        >>> import robodf as rd
+        >>> df = rd.from_dict({"name": ["a<b"], "series": [[0.0, 1.0, 0.5]]})
+        >>> page = df.preview()._repr_html_()
+        >>> "a&lt;b" in page, "<polyline" in page
+        (True, True)
+        """
+        from robodf.preview.table import Preview
+
+        if type(n) is not int or n < 0:
+            raise OptionError(f"preview: n is a number of rows, not {n!r}")
+        return Preview(self.head(n).collect())  # type: ignore[attr-defined]
+
+    def contact_sheet(self, column: str, *, columns: int = 6, size: int = 128, rows: int = 60) -> ContactSheet:
+        """The images (or clouds) of the first `rows` rows on one. Executes the query until they are there.
+
+        `columns` images are in a line, each at most `size` pixels high and wide; what cannot be decoded is a grey
+        square. The result shows in a notebook and has `.save("sheet.png")` and `.pixels`.
+
+        Raises SchemaError where none of these rows holds an image. Needs Pillow (`pip install 'robodf[images]'`).
+
+        >>> import robodf as rd
+        >>> images = [b"P5 4 2 255 " + bytes([shade] * 8) for shade in (0, 90, 180)]
+        >>> rd.from_dict({"frame": images}).contact_sheet("frame", columns=2, size=16)
+        ContactSheet of 3 images, 44 x 44 pixels: .save('sheet.png')
+        """
+        from robodf.images.pillow import check_pillow
+        from robodf.preview.sheet import ContactSheet, small_images
+
+        check_pillow("contact_sheet")
+        for name, value, most in (("columns", columns, 100), ("size", size, 1024), ("rows", rows, 10_000)):
+            if type(value) is not int or not 1 <= value <= most:
+                raise OptionError(f"contact_sheet: {name} is 1 to {most}, not {value!r}")
+        if column not in self.schema:
+            raise column_not_found(column, self.schema, "contact_sheet")
+        images = small_images(self.head(rows), column, size)  # type: ignore[attr-defined]
+        return ContactSheet(images, columns, size)
 
     @property
     def errors(self) -> pl.DataFrame:

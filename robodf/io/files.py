@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from robodf.errors import FileFormatError, NoFilesError, OptionError, hint, listing
+from robodf.io.archives.chain import split
 from robodf.io.counting import Counter
 from robodf.io.manifest import MANIFEST, MOST_BYTES, Manifest, decode
 
@@ -224,6 +225,15 @@ def is_remote(path: str) -> bool:
     return ("://" in path or "::" in path) and not path.startswith(("file://", "local://"))
 
 
+def own_path(path: str) -> str:
+    """Of a chain the part that names the file itself, else the path.
+
+    >>> own_path("zip://a.csv::b.zip"), own_path("simplecache::s3://b/a.csv"), own_path("a.csv")
+    ('zip://a.csv', 's3://b/a.csv', 'a.csv')
+    """
+    return next((part for part in path.split("::") if "://" in part), path) if "::" in path else path
+
+
 def natural_key(path: str) -> str:
     """Sorts digits by value: `run_9` comes before `run_10`; equal values by their text.
 
@@ -371,6 +381,12 @@ def filesystem(url: str, storage_options: StorageOptions) -> tuple[Any, str]:
     """The fsspec filesystem of a URL, and the name there. Options of S3 may have Polars' names or fsspec's."""
     from fsspec.core import url_to_fs
 
+    found = split(url)
+    if found is not None:
+        from robodf.io.archives.inside import members
+
+        kind, member, archive = found
+        return members(kind, archive, storage_options), member
     try:
         return url_to_fs(url, **_fsspec_options(storage_options))
     except FileNotFoundError:  # the outer file of a chain such as zip://…::…

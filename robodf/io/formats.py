@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from robodf.errors import OptionError
+from robodf.io.files import own_path
 from robodf.io.logs.containers import LOG_FILES, LOG_MAGIC
 
 HEAD = 4096
@@ -43,6 +44,8 @@ class Format:
 _READ = "robodf.io.read:"
 _CLOUDS, _CLOUD_MAGIC = (".pcd", ".ply", ".las", ".laz"), ((0, b"ply\n"), (0, b"ply\r"), (0, b"LASF"))
 _CAPTURES = (".pcap", ".pcapng", ".cap")
+TAR_FILES = tuple(".tar .tar.gz .tgz .tar.bz2 .tbz2 .tar.xz .txz .tar.zst .tar.zstd .tzst".split())
+IMAGE_FILES = tuple(".jpg .jpeg .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm .jp2".split())
 
 _VIDEO = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".flv", ".h264", ".h265",
@@ -76,6 +79,10 @@ FORMATS: tuple[Format, ...] = (
     Format("pcap", "robodf.io.pcap:read_pcap", _CAPTURES, sniff="robodf.io.pcap:sniff"),
     Format("velodyne", "robodf.io.pcap:read_velodyne", _CAPTURES),  # scans of the packets
     Format("trajectory", "robodf.io.trajectory:read_trajectory", (".tum", ".kitti"), (), "robodf.io.trajectory:sniff"),
+    Format("images", "robodf.io.images:read_images", IMAGE_FILES, sniff="robodf.images.pillow:is_image"),
+    Format("zip", "robodf.io.archives.zip:read_zip", (".zip",)),
+    Format("tar", "robodf.io.archives.tar:read_tar", TAR_FILES, ((257, b"ustar"),)),
+    Format("webdataset", "robodf.io.archives.webdataset:read_webdataset", TAR_FILES),  # by name: it is a TAR archive
 )
 
 
@@ -116,7 +123,7 @@ def format_of(path: str, head: bytes, size: int) -> str | None:
     for format in formats().values():
         if format.sniff is not None and function(format.sniff)(head, size):
             return format.name
-    lower = path.lower()
+    lower = own_path(path).lower()
     ends = [e for e in extensions() if lower.endswith(e)]
     return extensions()[max(ends, key=len)] if ends else None
 

@@ -39,6 +39,17 @@ _ROWS_AT_ONCE = 65_536
 _SMALL_ROWS, _SMALL_BYTES = 4096, 16 << 20  # smaller frames are put together
 
 
+class CutOff(FileFormatError):
+    """A file that is damaged or ends somewhere: `rows` is the index of what precedes, kept where `on_error` says so."""
+
+    def __init__(self, message: str, rows: pl.DataFrame | None = None):
+        super().__init__(message)
+        self.rows = rows
+
+    def __reduce__(self):
+        return CutOff, self.args  # rows do not travel
+
+
 @dataclass(frozen=True)
 class IndexedFiles(Source):
     """A subclass says `schema`, `heavy`, `index` and `read_rows`; it is a frozen dataclass, and so are its options.
@@ -83,7 +94,7 @@ class IndexedFiles(Source):
     def index(self, path: str, columns: tuple[str, ...]) -> pl.DataFrame:
         """All rows of a file in order: at least the light columns asked for, without PATH, and at least one column.
 
-        FileFormatError where the file is not what it should be.
+        FileFormatError where the file is not what it should be, CutOff where a part of its rows can be read.
         """
 
     @abstractmethod
@@ -252,6 +263,8 @@ class IndexedFiles(Source):
             if self.on_error == "raise":
                 raise
             self.log.add(path, str(error))
+            rows = error.rows if isinstance(error, CutOff) else None
+        if rows is None:
             return pl.DataFrame(schema={**{name: self.schema[name] for name in light}, LOCATOR: pl.UInt64()})
         if rows.height >> ROWS:
             raise FileFormatError(f"{path}: {rows.height} rows are more than can be numbered")

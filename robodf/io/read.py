@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from robodf.errors import FileFormatError, NoFilesError, OptionError, hint, listing
-from robodf.io.files import is_remote, list_files, open_file
+from robodf.io.files import is_remote, list_files, open_file, own_path
 from robodf.io.formats import HEAD, extensions, folder_format, format_of, formats
 from robodf.io.logs.containers import LOG_FILES
 
@@ -201,7 +201,7 @@ def _tables(format: str, paths: Paths, options: dict, storage: dict | None, doin
     from robodf.io.tables import table_files
 
     files = list_files(paths, formats()[format].extensions, storage)  # type: ignore[arg-type]
-    if format == "csv" and "separator" not in options and all(f.endswith(".tsv") for f in files):
+    if format == "csv" and "separator" not in options and all(own_path(f).endswith(".tsv") for f in files):
         options = {**options, "separator": "\t"}
     if format in ("parquet", "ipc") and "hive_partitioning" not in options and _partitioned(paths, files):
         options = {**options, "hive_partitioning": True}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from robodf.errors import QueryError
+from robodf.io.files import own_path
 from robodf.plan.expr import Expr
 
 if TYPE_CHECKING:
@@ -245,5 +246,5 @@ def file_names(paths: tuple[str, ...]) -> str:
     """The files of a source in one line of `explain()`: the first one's name and how many more."""
     if not paths:
         return "(no files)"
-    first = paths[0].replace("\\", "/").rsplit("/", 1)[-1]
+    first = own_path(paths[0]).replace("\\", "/").rsplit("/", 1)[-1]
     return first + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")

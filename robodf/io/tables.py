@@ -26,6 +26,8 @@ LARGE = 128 << 20
 RUN = 64 << 20
 """Wanted bytes, still encoded, of the row groups in one split of a large file."""
 
+_POLARS_OPENS = tuple(f"{name}://" for name in "s3 s3a gs gcs az azure abfs abfss adl http https hf".split())
+
 _EACH_FILE = frozenset(
     "hive_partitioning hive_schema try_parse_hive_dates include_file_paths glob low_memory cache rechunk memory_map "
     "retries file_cache_ttl credential_provider schema schema_overrides parallel use_statistics missing_columns "
@@ -188,11 +190,19 @@ class TableFiles(Source):
     def _scan(self, paths: tuple[str, ...]) -> pl.LazyFrame:
         scan = _SCANS[self.format]
         options: dict[str, Any] = {k: dict(v) if isinstance(v, Pairs) else v for k, v in self.options}
-        if self.storage:
+        if self.storage and not all(map(_is_foreign, paths)):
             options["storage_options"] = dict(self.storage)
         if self.columns is not None:
             options.update(self._types)
-        return scan(list(paths), **supported(scan, options))
+        return scan(self._reachable(paths), **supported(scan, options))
+
+    def _reachable(self, paths: tuple[str, ...]) -> list[str]:
+        """The paths as Polars can open them: of members of archives, and of file systems of fsspec alone, copies."""
+        if not any(map(_is_foreign, paths)):
+            return list(paths)
+        from robodf.io.archives.inside import local_path
+
+        return [local_path(path, dict(self.storage)) if _is_foreign(path) else path for path in paths]
 
     def _filled(self, paths: tuple[str, ...], state: tuple) -> tuple[str, ...]:
         """Polars takes an empty NDJSON file for a damaged one, unless its name comes after that of another."""
@@ -242,9 +252,19 @@ def table_files(format: str, paths: list[str], options: dict[str, Any], storage:
     for name in options:
         if name not in known or name.startswith("_"):
             raise OptionError(f"{doing}: no option {name!r}{hint(name, known)} Options: {', '.join(known)}")
+    if any(map(_is_foreign, paths)):
+        # Polars reads temporary copies: their paths say nothing.
+        for name in ("include_file_paths", "hive_partitioning"):
+            if options.get(name):
+                raise OptionError(f"{doing}: {name}= is not known of files such as {next(filter(_is_foreign, paths))}")
     frozen = tuple((k, _hashable(v)) for k, v in sorted(options.items()))
     state = tuple(fingerprint(path, storage) for path in paths)
     return TableFiles(format, tuple(paths), frozen, tuple(sorted((storage or {}).items())), state)
+
+
+def _is_foreign(path: str) -> bool:
+    """Whether fsspec finds a file, but Polars does not."""
+    return is_remote(path) and ("::" in path or not path.startswith(_POLARS_OPENS))
 
 
 def _hashable(value: Any) -> Any:

@@ -6,7 +6,7 @@ import os
 from typing import Protocol
 
 from robodf.errors import FileFormatError
-from robodf.io.files import FileReader, open_file
+from robodf.io.files import FileReader, open_file, own_path
 from robodf.io.logs.model import ChunkIndex, Messages, Summary
 
 EXTENSIONS = {".mcap": "mcap", ".bag": "bag", ".db3": "db3"}
@@ -88,7 +88,7 @@ def bare_name(path: str) -> str:
 
 def format_of(path: str, storage: dict | None) -> str:
     """The format of a log: by its name, or by its first bytes where the name says nothing."""
-    lower = path.lower()
+    lower = own_path(path).lower()
     for ending in COMPRESSED:
         lower = lower.removesuffix(ending)
     found = EXTENSIONS.get(os.path.splitext(lower)[1])

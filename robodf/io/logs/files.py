@@ -9,7 +9,7 @@ from threading import Lock
 
 from robodf.config import settings
 from robodf.io.counting import read
-from robodf.io.files import FileReader, fingerprint, is_remote, open_file
+from robodf.io.files import FileReader, fingerprint, is_remote, open_file, own_path
 from robodf.io.logs.containers import container, is_compressed
 from robodf.io.logs.model import Summary
 
@@ -65,11 +65,12 @@ class counted:
 
     def __init__(self, path: str, format: str, storage: tuple, on_error: str = "raise"):
         file = open_file(path, dict(storage))
-        if is_compressed(path) or (format == "db3" and is_remote(path)):
+        name = own_path(path)
+        if is_compressed(name) or (format == "db3" and is_remote(path)):
             from robodf.io.logs.local_copy import local_copy
 
             with file:
-                copy = local_copy(file, path, on_error)
+                copy = local_copy(file, name, on_error)
             file = open_file(copy)
             file.path = path  # errors name what the user gave
         self._file = file

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from robodf.errors import FileFormatError, NoFilesError
+from robodf.io.archives.chain import split
 from robodf.io.files import is_remote, open_file
 from robodf.io.logs.containers import bare_name
 from robodf.io.logs.metadata import NAME, parse_metadata
@@ -27,9 +28,14 @@ def recording_names(
     listed: dict[str, frozenset[str]] = {}
     units = []
     for path in paths:
+        member = split(path)
+        if member is not None:  # its folders are those in the archive, then those of the archive
+            kind, inner, archive = member
+            above = inner.rpartition("/")[0]
+            path, chained = f"{archive}/{inner}", f"{kind}://{above}{'/' if above else ''}{NAME}::{archive}"
         folder, slash, name = path.replace("\\", "/").rpartition("/")
         if folder not in listed:
-            listed[folder] = _listed(folder + slash + NAME, storage, problems)
+            listed[folder] = _listed(folder + slash + NAME if member is None else chained, storage, problems)
         units.append(folder if folder and name in listed[folder] else bare_name(folder + slash + name))
     parts = {unit: unit.split("/") for unit in units}
     depth = 1

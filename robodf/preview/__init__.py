@@ -1,0 +1,1 @@
+"""Rows to look at: tables with thumbnails, sparklines and clouds from above, and contact sheets."""
