@@ -9,14 +9,14 @@ walked on its own.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from robodf.errors import FileFormatError
 from robodf.io.hdf5.file import UNDEFINED, Hdf5File
-from robodf.io.hdf5.heaps import children, names_heap
-from robodf.io.hdf5.objects import FILL, FILTERS, LAYOUT, SPACE, TYPE, Dataset, dataset, group, messages
+from robodf.io.hdf5.heaps import Attribute, attribute, children, names_heap
+from robodf.io.hdf5.objects import ATTRIBUTE, FILL, FILTERS, LAYOUT, MORE, SPACE, TYPE, Dataset, Layout, dataset, group, messages
 
 NOT_THERE = UNDEFINED
 
@@ -48,13 +48,12 @@ class Alike:
         if k in self.others:
             return self.others[k]
         assert self.like is not None
-        rows = int(self.rows[k])
-        layout = replace(self.like.layout, address=int(self.places[k]))
-        if layout.kind == "contiguous":
-            layout = replace(layout, bytes=rows * self.like.row_bytes)
+        rows, place, like = int(self.rows[k]), int(self.places[k]), self.like
+        if like.layout.kind == "contiguous":
+            layout = Layout("contiguous", place, rows * like.row_bytes)
         else:
-            layout = replace(layout, chunk=(int(self.chunk_rows[k]), *layout.chunk[1:]))
-        return replace(self.like, shape=(rows, *self.like.item), layout=layout)
+            layout = Layout("chunked", place, chunk=(int(self.chunk_rows[k]), *like.layout.chunk[1:]), index="tree")
+        return Dataset(like.address, (rows, *like.item), like.type, layout, like.filters, like.fill)
 
     @property
     def nbytes(self) -> int:
@@ -102,8 +101,14 @@ def _find_alike(file: Hdf5File, groups: np.ndarray, name: bytes, into: np.ndarra
     kept = np.arange(len(groups))
     kept, at = narrowed(kept, _inside(file, groups, 40), groups)
     head = file.gather(at, 40)
-    # Header of version 1, whose first message is a symbol table of 16 bytes.
-    sound = _is(head, 0, b"\1\0") & _is(head, 16, b"\x11\0\x10\0") & (head[:, 20] & 2 == 0) & (head[:, 2] > 0)
+    # Headers of version 1. The symbol table, of 16 bytes, is the first message, or the first of the next block: attributes
+    # push it there.
+    sound = _is(head, 0, b"\1\0") & (head[:, 2] > 0) & (head[:, 20] & 2 == 0)
+    moved = _is(head, 16, b"\x10\0\x10\0") & (head[:, 2] > 1)
+    next_block = _word(head, 24)
+    moved &= _inside(file, next_block, 24) & (_word(head, 32) >= 24)
+    head[moved, 16:40] = file.gather(next_block[moved], 24)
+    sound &= _is(head, 16, b"\x11\0\x10\0") & (head[:, 20] & 2 == 0)
     kept, head = narrowed(kept, sound, head)
     tree, heap = _word(head, 24), _word(head, 32)
     kept, tree, heap = narrowed(kept, _inside(file, tree, 48) & _inside(file, heap, 32), tree, heap)
@@ -260,3 +265,49 @@ def _mould(file: Hdf5File, address: int) -> _Mould | None:
     place_at = layout.at - address + (2 if like.layout.kind == "contiguous" else 3)
     free[place_at : place_at + (16 if like.layout.kind == "contiguous" else 12)] = True
     return _Mould(like, file.read(address, size), free, dims_at, place_at)
+
+
+# -- attributes -----------------------------------------------------------------------------------------------
+
+
+def attribute_bytes(file: Hdf5File, groups: np.ndarray, name: str) -> tuple[Attribute, np.ndarray, np.ndarray] | None:
+    """An attribute of groups that are alike: the first one's, which groups have it so, and its bytes in these.
+
+    None where the first has none, or keeps it elsewhere than in its first blocks.
+    """
+    if len(groups) <= 8:
+        return None
+    first = int(groups[0])
+    head = file.up_to(first, 40)
+    found = messages(file, first)
+    if len(head) < 40 or head[:2] != b"\1\0" or not found:
+        return None
+    moved = found[0].kind == MORE
+    start, room = struct.unpack_from("<QQ", head, 24) if moved else (first, 16 + struct.unpack_from("<I", head, 8)[0])
+    for m in found:
+        if m.kind == ATTRIBUTE and not m.shared and start < m.at and m.at + len(m.body) <= start + room:
+            like = attribute(file, m.body)
+            if like.name == name:
+                break
+    else:
+        return None
+    size = like.type.size if like.shape == () else 0
+    if not size or len(like.data) < size:
+        return None
+    kept = np.nonzero(_inside(file, groups, 40))[0]
+    heads = file.gather(groups[kept], 40)
+    sound = _is(heads, 0, b"\1\0")
+    if moved:
+        sound &= _is(heads, 16, b"\x10\0\x10\0") & (_word(heads, 32) == room)
+    else:
+        sound &= (heads[:, 8:12] == np.frombuffer(head[8:12], np.uint8)).all(axis=1)
+    kept, heads = kept[sound], heads[sound]
+    length = 8 + len(m.body)
+    at = (_word(heads, 24) if moved else groups[kept]) + np.uint64(m.at - 8 - start)
+    inside = _inside(file, at, length)
+    kept, at = kept[inside], at[inside]
+    data = file.gather(at, length)
+    value = length - len(like.data)
+    mould = np.frombuffer(file.read(m.at - 8, length), np.uint8)
+    same = (data[:, :value] == mould[:value]).all(axis=1)
+    return like, kept[same], data[same, value : value + size]

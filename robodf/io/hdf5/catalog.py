@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from robodf.errors import FileFormatError
-from robodf.io.hdf5.alike import NOT_THERE, Alike, datasets, find
+from robodf.io.hdf5.alike import Alike, datasets, find
 from robodf.io.hdf5.file import Hdf5File
 from robodf.io.hdf5.layout import listed
 
@@ -53,11 +53,15 @@ class Catalog:
         return kept + 100 * len(self.names)
 
 
+class NoEpisodes(FileFormatError):
+    """A sound file that holds something else."""
+
+
 def read_catalog(file: Hdf5File) -> Catalog:
     """The episodes of a file; FileFormatError where it holds none."""
     found = listed(file)
     if found is None:
-        raise FileFormatError(
+        raise NoEpisodes(
             f"{file.path}: no episodes: neither data/demo_0 nor demo_0 (or episode_0, traj_0), nor a dataset `action` "
             "of a file that is one episode. rd.open_hdf5(path) lists what it holds, rd.read_hdf5(path, dataset=...) "
             "reads one dataset"
@@ -89,5 +93,3 @@ class _Catalogs:
 
 catalogs = _Catalogs(128 << 20)
 """By path, size and time of change of a file, and what it was opened with."""
-
-__all__ = ["NOT_THERE", "Catalog", "catalogs", "read_catalog"]

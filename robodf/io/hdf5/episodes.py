@@ -15,12 +15,13 @@ import polars as pl
 
 from robodf.errors import FileFormatError, OptionError, hint, listing
 from robodf.io.files import natural_key
-from robodf.io.hdf5.catalog import Catalog, catalogs, read_catalog
+from robodf.io.hdf5.alike import Alike, attribute_bytes
+from robodf.io.hdf5.catalog import Catalog, NoEpisodes, catalogs, read_catalog
 from robodf.io.hdf5.columns import polars_type, to_series
 from robodf.io.hdf5.file import Hdf5File
 from robodf.io.hdf5.heaps import Texts, attributes, values
 from robodf.io.hdf5.images import image_column, without_padding
-from robodf.io.hdf5.layout import Example, Part, example, listed, masks, parts, steps_path
+from robodf.io.hdf5.layout import Example, Part, example, masks, parts, steps_path
 from robodf.io.hdf5.objects import Dataset
 from robodf.io.hdf5.reading import RowReader
 from robodf.io.indexed_files import IndexedFiles
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _OWN: dict[str, pl.DataType] = {
     "path": pl.String(), "episode": pl.String(), "episode_index": pl.Int64(), "step": pl.UInt32(),
 }  # fmt: skip
-_EXAMPLES = 32
+_EXAMPLES = 16
 _BATCH_BYTES, _BATCH_ROWS = 32 << 20, 1 << 18
 _MOST_STEPS = 1 << 31
 
@@ -67,7 +68,7 @@ class Episodes(IndexedFiles):
     def _open(self, path: str) -> Hdf5File:
         return Hdf5File(path, dict(self.storage))
 
-    def _catalog(self, path: str, file: Hdf5File) -> Catalog:
+    def catalog(self, path: str, file: Hdf5File) -> Catalog:
         return catalogs.get((path, self.state[self._number[path]], self.storage), lambda: read_catalog(file))
 
     def _problem(self, path: str, episode: str, error: FileFormatError) -> None:
@@ -77,7 +78,7 @@ class Episodes(IndexedFiles):
 
     def _chosen_episodes(self, path: str, file: Hdf5File) -> tuple[Catalog, np.ndarray, np.ndarray]:
         """The catalog, the numbers of the episodes in it that are read, and how long each of all is."""
-        found = self._catalog(path, file)
+        found = self.catalog(path, file)
         counted = found.datasets(file, self.steps)
         lengths = counted.rows.copy()
         for k in np.nonzero(lengths < 0)[0].tolist():
@@ -154,11 +155,22 @@ class Episodes(IndexedFiles):
         return reader.read(np.arange(count), np.zeros(count, np.int64), ones)
 
     def _attribute(self, path: str, file: Hdf5File, found: Catalog, part: Part) -> pl.Series:
-        made: list[Any] = []
-        for k, address in enumerate(found.groups.tolist()):
+        made: list[Any] = [None] * len(found.names)
+        left: Any = range(len(made))
+        alike = attribute_bytes(file, found.groups, part.path)
+        if alike is not None:
+            like, which, raw = alike
+            column = to_series(raw, (), like.type, Texts(file))
+            if column.dtype == part.dtype and len(which) == len(made):
+                return column
+            if column.dtype == part.dtype:
+                for k, value in zip(which.tolist(), column.to_list()):
+                    made[k] = value
+                left = np.setdiff1d(np.arange(len(made)), which).tolist()
+        for k in left:
             value = None
             try:
-                one = attributes(file, address).get(part.path)
+                one = attributes(file, int(found.groups[k])).get(part.path)
                 if one is not None:
                     value = values(file, one)
                     if isinstance(value, list) and not isinstance(part.dtype, pl.Array):
@@ -172,7 +184,7 @@ class Episodes(IndexedFiles):
                     f"{path}: the attribute {part.path!r} is {value!r} here and {part.dtype} in other episodes ({error})"
                 ))  # fmt: skip
                 value = None
-            made.append(value)
+            made[k] = value
         return pl.Series(made, dtype=part.dtype)
 
     def _constant(self, path: str, file: Hdf5File, found: Catalog, part: Part) -> pl.Series:
@@ -245,8 +257,6 @@ def _mask_names(file: Hdf5File, key: str, missing: set[str] | None = None) -> se
         raise error
 
     one = found[key]
-    from robodf.io.hdf5.alike import Alike
-
     texts = Texts(file)
     alone = Alike(1, others={0: one}, rows=np.array([one.rows]))
     dtype = polars_type(one.type, one.item)
@@ -261,7 +271,7 @@ def _mask_names(file: Hdf5File, key: str, missing: set[str] | None = None) -> se
 def episodes(paths: list[str], mask: str | None, on_error: str, storage: dict | None) -> Episodes | None:
     """A source over files that exist; None where the first that can be read holds no episodes.
 
-    Up to 32 episodes, spread over all files, are looked at for the columns.
+    Up to 16 episodes, spread over all files, are looked at for the columns.
     """
     empty = Episodes.of(paths, storage, on_error)
     examples: list[Example] = []
@@ -272,15 +282,16 @@ def episodes(paths: list[str], mask: str | None, on_error: str, storage: dict | 
         path = paths[k]
         try:
             with Hdf5File(path, storage) as file:
-                found = listed(file)
-                if found is None and not examples:
-                    return None
-                if found is None:
-                    raise FileFormatError(f"{path}: no episodes, which {paths[wanted[0]]} has")
+                try:
+                    found = empty.catalog(path, file)
+                except NoEpisodes:
+                    if not examples:
+                        return None
+                    raise
                 keys |= dict.fromkeys(masks(file))
-                for n in _spread(len(found[0]), each):
-                    where = f"{path}, {found[2]}{found[0][n]}".removesuffix(", ")
-                    examples.append(example(file, found[1][n], where))
+                for n in _spread(len(found.names), each):
+                    where = f"{path}, {found.prefix}{found.names[n]}".removesuffix(", ")
+                    examples.append(example(file, int(found.groups[n]), where))
         except FileFormatError as error:
             if on_error == "raise":
                 raise

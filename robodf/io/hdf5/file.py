@@ -16,7 +16,9 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 UNDEFINED = 0xFFFF_FFFF_FFFF_FFFF
 """The address of what is not there."""
 
-_BLOCK, _BLOCKS = 256 << 10, 64  # of a remote file: each read is a request
+_BLOCK, _BLOCKS = 8 << 10, 4096  # headers, trees and names lie near each other: few reads serve many of them
+_FAR_BLOCK, _FAR_BLOCKS = 256 << 10, 128  # of a remote file: each read is a request
+_POOL_BLOCK, _MOST_POOL = 2 << 10, 256 << 20  # of what `gather` reads, at places all over the file
 _NEAR, _RUN = 64 << 10, 8 << 20  # pieces of a remote file that lie nearer are read together, up to so much
 
 
@@ -32,6 +34,10 @@ class Hdf5File:
         self._file.counter = counter
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._lock = threading.Lock()
+        far = self._file.local is None
+        self._block_size, self._most_blocks = (_FAR_BLOCK, _FAR_BLOCKS) if far else (_BLOCK, _BLOCKS)
+        self._pool, self._pool_block = np.empty(0, np.uint8), _FAR_BLOCK if far else _POOL_BLOCK
+        self._held = self._slots = np.empty(0, np.int64)  # numbers of blocks in the pool, ascending; where they are
         try:
             self._open()
         except BaseException:
@@ -80,24 +86,25 @@ class Hdf5File:
         return FileFormatError(f"{self.path}: at offset {address + self.base}: {what}")
 
     def read(self, address: int, length: int) -> bytes:
-        """Exactly these bytes; of a remote file through blocks that are kept."""
-        at = address + self.base
-        if self._file.local is not None or at < 0 or at + length > self._file.size or length > _BLOCK:
+        """Exactly these bytes, through blocks that are kept where they are few."""
+        at, block = address + self.base, self._block_size
+        if at < 0 or at + length > self._file.size or length > block:
             return self._file.read_at(at, length)
-        first, last = at // _BLOCK, max(at, at + length - 1) // _BLOCK
-        data = b"".join(self._block(k) for k in range(first, last + 1))
-        return data[at - first * _BLOCK :][:length]
+        first, last = at // block, max(at, at + length - 1) // block
+        data = self._block(first) if first == last else self._block(first) + self._block(last)
+        start = at - first * block
+        return data[start : start + length]
 
     def _block(self, number: int) -> bytes:
         with self._lock:
             found = self._blocks.get(number)
-            if found is not None:
-                self._blocks.move_to_end(number)
-                return found
-        data = self._file.read_at(number * _BLOCK, min(_BLOCK, self._file.size - number * _BLOCK))
+        if found is not None:
+            return found
+        block = self._block_size
+        data = self._file.read_at(number * block, min(block, self._file.size - number * block))
         with self._lock:
             self._blocks[number] = data
-            if len(self._blocks) > _BLOCKS:
+            if len(self._blocks) > self._most_blocks:
                 self._blocks.popitem(last=False)
         return data
 
@@ -106,22 +113,70 @@ class Hdf5File:
         return self.read(address, max(0, min(length, self.size - address)))
 
     def gather(self, addresses: np.ndarray, length: int) -> np.ndarray:
-        """Pieces of one length at many addresses: uint8 (n, length)."""
-        out = np.empty((len(addresses), length), np.uint8)
-        self.fill(addresses, np.full(len(addresses), length, np.int64), out)
-        return out
+        """Pieces of one length at many addresses: uint8 (n, length). What lies near them is kept for the next call."""
+        lengths = np.full(len(addresses), length, np.int64)
+        self._refuse(addresses, lengths)
+        block = self._pool_block
+        at = addresses.astype(np.int64) + self.base
+        first, last = at // block, (at + max(length, 1) - 1) // block
+        wanted = np.unique(np.concatenate([first, last]))
+        if length > block or not len(addresses) or not self._hold(wanted):
+            out = np.empty((len(addresses), length), np.uint8)
+            self.fill(addresses, lengths, out)
+            return out
+        # Nearly all that HDF5 writes begins at a multiple of eight: then eight bytes are taken at once.
+        word = 8 if length % 8 == 0 and not (at % 8).any() else 1
+        inside = (at - first * block)[:, None] + np.arange(0, length, word)
+        places = self._place(first)[:, None] + inside
+        over = (last != first).nonzero()[0]
+        if len(over):  # what lies in the block after
+            follows = self._place(last[over])[:, None] + inside[over] - block
+            places[over] = np.where(inside[over] < block, places[over], follows)
+        found = self._pool.view(f"u{word}")[places // word if word > 1 else places]
+        return found.view(np.uint8).reshape(len(addresses), length)
 
-    def fill(self, addresses: np.ndarray, lengths: np.ndarray, out: np.ndarray) -> None:
-        """Pieces at many addresses, one after the other, into `out`, which has room for just these."""
-        if not len(addresses):
-            return
-        # Checked in Python's integers, or an address near 2**64 would wrap.
+    def _place(self, blocks: np.ndarray) -> np.ndarray:
+        return self._slots[np.searchsorted(self._held, blocks)] * self._pool_block
+
+    def _hold(self, wanted: np.ndarray) -> bool:
+        """Have these blocks in the pool, if they fit."""
+        block = self._pool_block
+        missing = np.setdiff1d(wanted, self._held, assume_unique=True)
+        if not len(missing):
+            return True
+        if not len(self._pool):
+            most = min(_MOST_POOL // block, self._file.size // block + 1)
+            self._pool = np.empty(most * block, np.uint8)  # of which only what is used takes memory
+        used = len(self._held)
+        if (used + len(missing)) * block > len(self._pool):
+            return False
+        cut = np.nonzero(np.diff(missing) != 1)[0] + 1
+        first = np.concatenate([[0], cut])
+        starts = missing[first] * block
+        lengths = np.minimum((np.concatenate([cut, [len(missing)]]) - first) * block, self._file.size - starts)
+        # Only the last block of a file is not full, and it is the last of these.
+        self._fill(starts, lengths, self._pool[used * block : used * block + int(lengths.sum())])
+        held = np.concatenate([self._held, missing])
+        slots = np.concatenate([self._slots, np.arange(used, used + len(missing))])
+        order = np.argsort(held, kind="stable")
+        self._held, self._slots = held[order], slots[order]
+        return True
+
+    def _refuse(self, addresses: np.ndarray, lengths: np.ndarray) -> None:
+        """FileFormatError for pieces that are not in the file. Addresses are compared unsigned: none wraps."""
         wrong = (addresses < 0) | (lengths < 0) | (lengths > self.size) | (addresses > self.size - lengths)
         if wrong.any():
             k = int(np.argmax(wrong))
             raise self.bad(int(addresses[k]), f"{int(lengths[k])} bytes are needed, but the file has {self.size}")
+
+    def fill(self, addresses: np.ndarray, lengths: np.ndarray, out: np.ndarray) -> None:
+        """Pieces at many addresses, one after the other, into `out`, which has room for just these."""
+        self._refuse(addresses, lengths)
+        if out.size:
+            self._fill(addresses.astype(np.int64) + self.base, lengths, out)
+
+    def _fill(self, places: np.ndarray, lengths: np.ndarray, out: np.ndarray) -> None:
         view = memoryview(out.reshape(-1).view(np.uint8))
-        places = addresses.astype(np.int64) + self.base
         if self._file.local is not None:
             self._file.read_into(places.tolist(), lengths.tolist(), view)
             return

@@ -71,20 +71,31 @@ def symbol_nodes(file: Hdf5File, tree: int) -> list[int]:
 def _symbols(file: Hdf5File, tree: int, heap: int) -> Iterator[Link]:
     data, size = names_heap(file, heap)
     names = file.read(data, size)
-    for address in symbol_nodes(file, tree):
-        head = file.read(address, 8)
-        if head[:4] != b"SNOD":
+    nodes = symbol_nodes(file, tree)
+    full = 8 + 80 * file.leaf_k
+    if len(nodes) > 8 and max(nodes) <= file.size - full:
+        pieces = file.gather(np.array(nodes, np.uint64), full).tobytes()
+        held = [pieces[k : k + full] for k in range(0, len(pieces), full)]
+    else:
+        held = [file.up_to(address, full) for address in nodes]
+    for address, node in zip(nodes, held):
+        if node[:4] != b"SNOD":
             raise file.bad(address, "no node of symbols")
-        count = int.from_bytes(head[6:8], "little")
-        entries = file.read(address + 8, 40 * count)
-        for k in range(count):
-            at, where, kind = struct.unpack_from("<QQI", entries, 40 * k)
-            name = _text_at(file, names, at, address)
+        count = int.from_bytes(node[6:8], "little")
+        if 8 + 40 * count > len(node):
+            raise file.bad(address, f"{count} symbols in a node of {len(node)} bytes")
+        for at, where, kind, place in _ENTRY.iter_unpack(node[8 : 8 + 40 * count]):
+            end = names.find(b"\0", at) if at < size else -1
+            if end < 0:
+                raise file.bad(address, f"a name at {at} of {size} bytes of names")
+            name = names[at:end].decode("utf-8", "surrogateescape")
             if kind == 2:
-                (place,) = struct.unpack_from("<I", entries, 40 * k + 24)
                 yield Link(name, None, "another name: " + _text_at(file, names, place, address))
             else:
                 yield Link(name, where)
+
+
+_ENTRY = struct.Struct("<QQIxxxxI12x")  # where its name is, its header, what is cached, the name that a link leads to
 
 
 def _text_at(file: Hdf5File, names: bytes, at: int, address: int) -> str:
@@ -244,7 +255,7 @@ def attributes(file: Hdf5File, address: int, found: list[Message] | None = None)
                 if heap != UNDEFINED:
                     store = _FractalHeap(file, heap)
                     bodies += [store.object(record[:8]) for record in _records(file, tree, 8, 17)]
-        made = [_attribute(file, data) for data in bodies]
+        made = [attribute(file, data) for data in bodies]
     except WRONG as error:
         if isinstance(error, FileFormatError):
             raise
@@ -252,7 +263,8 @@ def attributes(file: Hdf5File, address: int, found: list[Message] | None = None)
     return {a.name: a for a in made}
 
 
-def _attribute(file: Hdf5File, data: bytes) -> Attribute:
+def attribute(file: Hdf5File, data: bytes) -> Attribute:
+    """An attribute message."""
     version, flags, name_size, type_size, space_size = struct.unpack_from("<BBHHH", data)
     if not 1 <= version <= 3:
         raise ValueError(f"an attribute of version {version}")

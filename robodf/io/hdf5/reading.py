@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,7 @@ from robodf.io.counting import read as counter
 from robodf.io.hdf5.alike import Alike
 from robodf.io.hdf5.chunks import Chunk, Places, chunk_bytes, places
 from robodf.io.hdf5.file import UNDEFINED, Hdf5File
-from robodf.io.hdf5.filters import GZIP, RATIO, problem, undo
+from robodf.io.hdf5.filters import RATIO, problem, undo
 from robodf.io.hdf5.objects import Dataset
 
 _NEAR = 4096  # rows of a file that lie nearer are read together
@@ -165,24 +166,71 @@ class RowReader:
     # -- chunks -----------------------------------------------------------------------------------------------
 
     def _chunked(self, episodes: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        found: Dataset | None = None
-        bounds = [0, *(np.nonzero(np.diff(episodes))[0] + 1).tolist(), len(episodes)]
-        row = self.row_bytes if len(bounds) > 2 else None
-        out: np.ndarray | None = None
+        cut = np.concatenate([[0], np.nonzero(np.diff(episodes))[0] + 1, [len(episodes)]])
+        which = episodes[cut[:-1]]
+        first = self._found[int(which[0])]
+        assert first is not None
+        out = np.empty((len(steps), first.row_bytes), np.uint8)
         jobs: list[Callable[[], None]] = []
-        for low, high in zip(bounds, bounds[1:]):
-            k = int(episodes[low])
-            found = self._found[k]
-            assert found is not None
-            if out is None:
-                out = np.empty((len(steps), row or found.row_bytes), np.uint8)
-            self._of_episode(k, found, steps[low:high], out[low:high], jobs)
-        assert found is not None
+        done = self._whole(first, which, cut, steps, out, jobs) if len(which) > 8 else np.zeros(len(which), bool)
+        found = first
+        for k in np.nonzero(~done)[0].tolist():
+            low, high = int(cut[k]), int(cut[k + 1])
+            one = self._found[int(which[k])]
+            assert one is not None
+            found = one
+            self._of_episode(int(which[k]), one, steps[low:high], out[low:high], jobs)
         last = int(episodes[-1]), int(steps[-1]) // found.layout.chunk[0]
         self._kept = {key: value for key, value in self._kept.items() if key == last}
         self._run(jobs)
-        assert out is not None
         return out
+
+    def _whole(self, like: Dataset, which: np.ndarray, cut: np.ndarray, steps: np.ndarray, out: np.ndarray,
+               jobs: list[Callable[[], None]]) -> np.ndarray:  # fmt: skip
+        """The episodes that are one chunk each, as short ones are: their indexes and chunks are read together.
+
+        Not the first and the last one, whose chunks may hold rows of the batch before or after this one.
+        """
+        done = np.zeros(len(which), bool)
+        if like.layout.index != "tree" or like.layout.chunk[1:] != like.item:
+            return done
+        rank = len(like.layout.chunk)
+        entry = 8 + 8 * (rank + 1)
+        left = np.arange(1, len(which) - 1)
+        left = left[self._found.chunk_rows[which[left]] >= self._found.rows[which[left]]]
+        address = self._found.places[which[left]]
+        left = left[address <= np.uint64(max(0, self._file.size - 32 - entry))]
+        if not len(left):
+            return done
+        node = self._file.gather(self._found.places[which[left]], 32 + entry)
+        one = np.frombuffer(b"TREE\1\0\1\0", np.uint8)
+        key = np.ascontiguousarray(node[:, 24:]).view("<u8").reshape(len(left), -1)
+        sizes, skipped = (key[:, 0] & 0xFFFF_FFFF).astype(np.int64), (key[:, 0] >> 32).astype(np.int64)
+        child = key[:, -1]
+        sound = (node[:, :8] == one).all(axis=1) & (key[:, 1:-1] == 0).all(axis=1) & (sizes > 0)
+        sound &= child <= (self._file.size - np.minimum(sizes, self._file.size)).astype(np.uint64)
+        left, sizes, skipped, child = left[sound], sizes[sound], skipped[sound], child[sound]
+        raw = np.empty(int(sizes.sum()), np.uint8)
+        self._file.fill(child, sizes, raw)
+        counter.add(chunks=len(left))
+        ends = np.cumsum(sizes)
+        row = like.row_bytes
+        for k, end, size, mark in zip(left.tolist(), ends.tolist(), sizes.tolist(), skipped.tolist()):
+            low, high = int(cut[k]), int(cut[k + 1])
+            episode = int(which[k])
+            jobs.append(partial(
+                self._one_chunk, like, raw[end - size : end], mark, int(self._found.chunk_rows[episode]) * row,
+                int(self._found.places[episode]), steps[low:high], out[low:high],
+            ))  # fmt: skip
+        done[left] = True
+        return done
+
+    def _one_chunk(self, like: Dataset, raw: np.ndarray, skipped: int, size: int, address: int, steps: np.ndarray,
+                   target: np.ndarray) -> None:  # fmt: skip
+        data = np.frombuffer(self._undone(like, raw.tobytes(), skipped, size, address), np.uint8)
+        target[...] = data.reshape(-1, like.row_bytes)[int(steps[0]) : int(steps[-1]) + 1] if (
+            int(steps[-1]) - int(steps[0]) + 1 == len(steps)
+        ) else data.reshape(-1, like.row_bytes)[steps]
 
     def _run(self, jobs: list[Callable[[], None]]) -> None:
         if self._pool is None or len(jobs) < 2:
@@ -232,17 +280,21 @@ class RowReader:
 
     def decoded(self, found: Dataset, chunk: Chunk) -> bytes:
         """The bytes of a chunk as they were before its filters."""
-        size = chunk_bytes(found)
-        only_gzip = all(f.number == GZIP or f.number < 32000 for f in found.filters)
-        most = chunk.bytes * (RATIO if only_gzip else 1 << 15) + 4096 if found.filters else chunk.bytes
-        if size > _LARGEST or size > most:
-            raise self._file.bad(chunk.address, f"a chunk of {size} bytes cannot come from {chunk.bytes}")
         counter.add(chunks=1)
-        raw = self._file.read(chunk.address, chunk.bytes)
+        size = chunk_bytes(found)
+        if size > _LARGEST:
+            raise self._file.bad(chunk.address, f"a chunk of {size} bytes")
+        return self._undone(found, self._file.read(chunk.address, chunk.bytes), chunk.skipped, size, chunk.address)
+
+    def _undone(self, found: Dataset, raw: bytes, skipped: int, size: int, address: int) -> bytes:
+        only_gzip = all(f.number < 32000 for f in found.filters)
+        most = len(raw) * (RATIO if only_gzip else 1 << 15) + 4096 if found.filters else len(raw)
+        if size > most:
+            raise self._file.bad(address, f"a chunk of {size} bytes cannot come from {len(raw)}")
         try:
-            return undo(raw, found.filters, chunk.skipped, size, found.type.size)
+            return undo(raw, found.filters, skipped, size, found.type.size)
         except ValueError as error:
-            raise self._file.bad(chunk.address, f"a chunk of the dataset {self._path!r}: {error}") from error
+            raise self._file.bad(address, f"a chunk of the dataset {self._path!r}: {error}") from error
 
 
 class _Job:
