@@ -20,6 +20,7 @@ from robodf.frame.embedding import embed
 from robodf.frame.frame import PipelineDataFrame
 from robodf.frame.joining import concat
 from robodf.frame.making import from_arrow, from_dict, from_pandas, from_polars, from_ray, from_records
+from robodf.io.hdf5 import open_hdf5, read_hdf5
 from robodf.io.read import (
     from_source,
     open_log,
@@ -59,10 +60,12 @@ __all__ = [
     "from_ray",
     "from_records",
     "from_source",
+    "open_hdf5",
     "open_log",
     "phash",
     "read",
     "read_csv",
+    "read_hdf5",
     "read_ipc",
     "read_json",
     "read_log",

@@ -51,6 +51,8 @@ FORMATS: tuple[Format, ...] = (
     Format("text", _READ + "read_text", (".txt", ".log")),
     Format("log", _READ + "read_log", tuple(LOG_FILES), tuple((0, magic) for magic, _ in LOG_MAGIC)),
     Format("mcap", _READ + "read_mcap", (".mcap",)),  # of logs these alone
+    Format("hdf5", "robodf.io.hdf5:read_hdf5", (".hdf5", ".h5", ".hdf", ".he5"), ((0, b"\x89HDF\r\n\x1a\n"),)),
+    Format("zarr", "robodf.io.zarr:read_zarr", folder="robodf.io.zarr:is_zarr"),
 )
 
 

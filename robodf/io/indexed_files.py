@@ -257,13 +257,16 @@ class IndexedFiles(Source):
 
     def _index(self, k: int, columns: tuple[str, ...]) -> pl.DataFrame:
         key = (type(self), self.paths[k], self.state[k], self._options, columns)
-        found = _indexes.get(key)
+        # Where damage is passed over, an index may lack rows, and says so in the log of its own frame: it is not kept.
+        kept = self.on_error == "raise"
+        found = _indexes.get(key) if kept else None
         if found is None:
             found = self.index(self.paths[k], columns)
             types = {name: self.schema[name] for name in columns}
             if {name: found.schema.get(name) for name in columns} != types:
                 raise FileFormatError(f"{self.paths[k]}: the index of {self.name} has {found.schema}, not {types}")
-            _indexes.put(key, found)
+            if kept:
+                _indexes.put(key, found)
         return found
 
     @property

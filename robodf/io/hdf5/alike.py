@@ -1,7 +1,7 @@
 """The same name in thousands of groups that are alike, such as `actions` of each demo, found for all at once.
 
-A file of 10,000 demos has as many groups, each with its B-tree, heap of names and headers. Walking them one by one takes
-longer than reading their data. So the first demo is walked, and of the others the bytes at the same places are compared
+A file of 10,000 demos has as many groups, each with its B-tree, heap of names and headers. Walking them one by one
+takes longer than reading their data. So the first demo is walked, and of the others the bytes at the same places are compared
 with its: where they are equal but for sizes and addresses, these are taken as arrays. Where they differ, that demo is
 walked on its own.
 """
@@ -16,7 +16,20 @@ import numpy as np
 from robodf.errors import FileFormatError
 from robodf.io.hdf5.file import UNDEFINED, Hdf5File
 from robodf.io.hdf5.heaps import Attribute, attribute, children, names_heap
-from robodf.io.hdf5.objects import ATTRIBUTE, FILL, FILTERS, LAYOUT, MORE, SPACE, TYPE, Dataset, Layout, dataset, group, messages
+from robodf.io.hdf5.objects import (
+    ATTRIBUTE,
+    FILL,
+    FILTERS,
+    LAYOUT,
+    MORE,
+    SPACE,
+    TYPE,
+    Dataset,
+    Layout,
+    dataset,
+    group,
+    messages,
+)
 
 NOT_THERE = UNDEFINED
 
@@ -101,8 +114,8 @@ def _find_alike(file: Hdf5File, groups: np.ndarray, name: bytes, into: np.ndarra
     kept = np.arange(len(groups))
     kept, at = narrowed(kept, _inside(file, groups, 40), groups)
     head = file.gather(at, 40)
-    # Headers of version 1. The symbol table, of 16 bytes, is the first message, or the first of the next block: attributes
-    # push it there.
+    # Headers of version 1. The symbol table, of 16 bytes, is the first message, or the first of the next block, where
+    # attributes push it.
     sound = _is(head, 0, b"\1\0") & (head[:, 2] > 0) & (head[:, 20] & 2 == 0)
     moved = _is(head, 16, b"\x10\0\x10\0") & (head[:, 2] > 1)
     next_block = _word(head, 24)
@@ -248,7 +261,9 @@ def _mould(file: Hdf5File, address: int) -> _Mould | None:
     layout, space = by_kind[LAYOUT], by_kind[SPACE]
     plain = layout.body[0] == 3 and like.layout.kind in ("contiguous", "chunked") and space.body[0] == 1
     shared = any(m.shared for m in found if m.kind in (SPACE, TYPE, FILTERS, FILL, LAYOUT))
-    whole = size <= _LONGEST_HEADER and all(address + 16 <= m.at and m.at + len(m.body) <= address + size for m in found)
+    whole = size <= _LONGEST_HEADER and all(
+        address + 16 <= m.at and m.at + len(m.body) <= address + size for m in found
+    )
     if not plain or shared or not whole:
         return None
     free = np.zeros(size, bool)

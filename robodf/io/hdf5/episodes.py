@@ -14,7 +14,6 @@ import numpy as np
 import polars as pl
 
 from robodf.errors import FileFormatError, OptionError, hint, listing
-from robodf.io.files import natural_key
 from robodf.io.hdf5.alike import Alike, attribute_bytes
 from robodf.io.hdf5.catalog import Catalog, NoEpisodes, catalogs, read_catalog
 from robodf.io.hdf5.columns import polars_type, to_series
@@ -23,19 +22,17 @@ from robodf.io.hdf5.heaps import Texts, attributes, values
 from robodf.io.hdf5.images import image_column, without_padding
 from robodf.io.hdf5.layout import Example, Part, example, masks, parts, steps_path
 from robodf.io.hdf5.objects import Dataset
-from robodf.io.hdf5.reading import RowReader
+from robodf.io.hdf5.reading import BATCH_BYTES, BATCH_ROWS, MOST_ROWS, RowReader, believable
 from robodf.io.indexed_files import IndexedFiles
 from robodf.io.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 _OWN: dict[str, pl.DataType] = {
     "path": pl.String(), "episode": pl.String(), "episode_index": pl.Int64(), "step": pl.UInt32(),
 }  # fmt: skip
 _EXAMPLES = 16
-_BATCH_BYTES, _BATCH_ROWS = 32 << 20, 1 << 18
-_MOST_STEPS = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Episodes(IndexedFiles):
     steps: str = ""
     mask: str | None = None
 
-    name = "hdf5"
+    name = "hdf5"  # type: ignore[assignment]
     __hash__ = Source.hash_once
 
     @cached_property
@@ -95,28 +92,17 @@ class Episodes(IndexedFiles):
     def _check_lengths(self, file: Hdf5File, found: Catalog, lengths: np.ndarray) -> None:
         """No number of steps is believed that the file cannot hold."""
         counted = found.found[self.steps]
-        odd = counted.others.keys()
-        like = counted.like
-        if like is not None and like.layout.kind == "contiguous" and not odd:
-            return  # compared with the size of the file already
-        from robodf.io.hdf5.chunks import places
-
-        for k in np.nonzero(lengths > _BATCH_ROWS)[0].tolist():
+        for k in np.nonzero(lengths > BATCH_ROWS)[0].tolist():
             one = counted[k]
             assert one is not None
-            rows = one.rows
-            if one.layout.kind == "chunked" and not one.problem:
-                rows = len({at[0] for at in places(file, one)}) * one.layout.chunk[0]
-            elif one.layout.kind == "contiguous":
-                rows = file.size // max(one.row_bytes, 1)
-            if lengths[k] > max(rows, _BATCH_ROWS):
-                self._problem(file.path, found.names[k], file.bad(
-                    one.address, f"the dataset {self.steps!r} says that it has {lengths[k]} rows, but {rows} are there"
-                ))  # fmt: skip
+            try:
+                believable(file, one)
+            except FileFormatError as error:
+                self._problem(file.path, found.names[k], error)
                 lengths[k] = 0
         total = int(lengths.sum())
-        if total > _MOST_STEPS or total > _BATCH_ROWS * 64 and total > file.size * 1100:
-            raise FileFormatError(f"{file.path}: {total} steps are more than a file of {file.size} bytes can hold")
+        if total > MOST_ROWS:
+            raise FileFormatError(f"{file.path}: {total} steps are more than can be read")
 
     def index(self, path: str, columns: tuple[str, ...]) -> pl.DataFrame:
         with self._open(path) as file:
@@ -181,7 +167,7 @@ class Episodes(IndexedFiles):
                 value = None
             except (TypeError, pl.exceptions.PolarsError) as error:
                 self._problem(path, found.names[k], FileFormatError(
-                    f"{path}: the attribute {part.path!r} is {value!r} here and {part.dtype} in other episodes ({error})"
+                    f"{path}: the attribute {part.path!r} is {value!r}, elsewhere {part.dtype} ({error})"
                 ))  # fmt: skip
                 value = None
             made[k] = value
@@ -204,7 +190,9 @@ class Episodes(IndexedFiles):
                 value = pl.Series(values=[column.to_list()], dtype=pl.List(column.dtype))
                 made.append(value.cast(part.dtype) if len(column) == part.dtype.shape[0] else none)  # type: ignore[attr-defined]
                 if made[-1] is none:
-                    raise FileFormatError(f"{path}: the dataset {part.path!r} is of shape {one.shape}, not as elsewhere")
+                    raise FileFormatError(
+                        f"{path}: the dataset {part.path!r} is of shape {one.shape}, not as elsewhere"
+                    )
             except FileFormatError as error:
                 self._problem(path, found.names[k], error)
                 made.append(none) if len(made) == k else None
@@ -236,7 +224,7 @@ class Episodes(IndexedFiles):
             ends = np.cumsum(lengths[chosen])
             readers = {name: self._reader(path, file, found, self._part[name], None, pool) for name in columns}
             each = sum(reader.row_bytes for reader in readers.values())
-            most = max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(each, 1)))
+            most = max(1, min(BATCH_ROWS, BATCH_BYTES // max(each, 1)))
             for first in range(0, len(rows), most):
                 some = rows[first : first + most]
                 which = np.searchsorted(ends, some, "right")
@@ -298,7 +286,7 @@ def episodes(paths: list[str], mask: str | None, on_error: str, storage: dict | 
             empty.log.add(path, str(error))
     if not examples:
         raise FileFormatError(f"read_hdf5: no episode of {listing(paths, 3)} can be read: {empty.problems[0]['error']}")
-    steps = next((p for p in map(lambda e: steps_path(e.tree), examples) if p is not None), None)
+    steps = next((p for p in (steps_path(e.tree) for e in examples) if p is not None), None)
     if steps is None:
         raise FileFormatError(f"{examples[0].where}: there is no dataset with rows in it")
     if mask is not None and mask not in keys and len(wanted) == len(paths):

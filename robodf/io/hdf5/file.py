@@ -176,15 +176,14 @@ class Hdf5File:
             self._fill(addresses.astype(np.int64) + self.base, lengths, out)
 
     def _fill(self, places: np.ndarray, lengths: np.ndarray, out: np.ndarray) -> None:
-        view = memoryview(out.reshape(-1).view(np.uint8))
+        view = memoryview(out.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
         if self._file.local is not None:
             self._file.read_into(places.tolist(), lengths.tolist(), view)
             return
         targets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         order = np.argsort(places, kind="stable")
         held, start = b"", 0
-        k = 0
-        for i in order.tolist():
+        for k, i in enumerate(order.tolist()):
             at, length = int(places[i]), int(lengths[i])
             if not (start <= at and at + length <= start + len(held)):
                 end, j = at + length, k
@@ -196,7 +195,6 @@ class Hdf5File:
                     end, j = further, j + 1
                 start, held = at, self._file.read_at(at, end - at)
             view[targets[i] : targets[i] + length] = held[at - start : at - start + length]
-            k += 1
 
     def close(self) -> None:
         self._file.close()

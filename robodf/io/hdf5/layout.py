@@ -1,4 +1,4 @@
-"""What a file holds: episodes, found by its groups and datasets and never by attributes, and the columns of their steps."""
+"""What a file holds: episodes, by its groups and datasets and never by attributes, and the columns of their steps."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def parts(examples: Iterable[Example], steps: str, masked: Iterable[str], own: I
             if known is None:
                 found[key], where[key] = made, one.where
                 continue
-            both = _common(known.dtype, made.dtype)
+            both = common(known.dtype, made.dtype)
             if both is not None and known.of == made.of:
                 found[key] = replace(known, dtype=both)
             elif made.of == "step":
@@ -182,7 +182,7 @@ def parts(examples: Iterable[Example], steps: str, masked: Iterable[str], own: I
             if dtype is None:
                 continue
             key = (name, "attribute")
-            both = _common(found[key].dtype, dtype) if key in found else dtype
+            both = common(found[key].dtype, dtype) if key in found else dtype
             if both is None:
                 left_out.add(key)
             else:
@@ -199,17 +199,11 @@ def _part(path: str, d: Dataset, length: int) -> Part | None:
     if d.shape is None or path.rsplit("/", 1)[-1] == "compress_len":
         return None
     item = d.item
-    whole = d.type.kind == "number" and d.type.size == 1 and d.type.dtype is not None and d.type.dtype.kind == "u"
     first = path.split("/", 1)[0]
     is_step = bool(d.shape) and (d.shape[0] == length or bool(_STEPS.match(first)))
     if is_step:
-        if d.type.problem:
-            return Part("", path, "step", pl.Binary())  # an error where it is read
-        if _is_image(d):
-            return Part("", path, "step", IMAGE, "image")
-        if whole and len(item) == 1 and item[0] >= _SHORTEST_JPEG and "images" in path.split("/"):
-            return Part("", path, "step", pl.Binary(), "padded")
-        return Part("", path, "step", polars_type(d.type, item))
+        dtype, how = column_of(path, d)
+        return Part("", path, "step", dtype, how)
     if d.problem:
         return None
     if not d.shape or d.shape[0] == 1:
@@ -219,6 +213,18 @@ def _part(path: str, d: Dataset, length: int) -> Part | None:
     if not small or d.layout.kind == "chunked":
         return None
     return Part("", path, "constant", polars_type(d.type, d.shape))
+
+
+def column_of(path: str, d: Dataset) -> tuple[pl.DataType, str]:
+    """The type of a column of rows of a dataset, and how it is made: see `Part`."""
+    if d.type.problem:
+        return pl.Binary(), ""  # an error where it is read
+    if _is_image(d):
+        return IMAGE, "image"
+    bytes_ = d.type.kind == "number" and d.type.dtype == np.uint8
+    if bytes_ and len(d.item) == 1 and d.item[0] >= _SHORTEST_JPEG and "images" in path.split("/"):
+        return pl.Binary(), "padded"
+    return polars_type(d.type, d.item), ""
 
 
 def _is_image(d: Dataset) -> bool:
@@ -241,12 +247,12 @@ def _attribute_type(a: Attribute) -> pl.DataType | None:
     return inner if a.shape in ((), (1,)) else None
 
 
-def _common(a: Any, b: Any) -> pl.DataType | None:
+def common(a: Any, b: Any) -> pl.DataType | None:
     """The type that holds the numbers of both, or arrays of them of one shape; None where there is none."""
     if a == b:
         return a
     if isinstance(a, pl.Array) and isinstance(b, pl.Array) and a.shape == b.shape:
-        inner = _common(_innermost(a), _innermost(b))
+        inner = common(_innermost(a), _innermost(b))
         return None if inner is None else pl.Array(inner, a.shape)
     if not (a.is_numeric() and b.is_numeric()):
         return None

@@ -215,7 +215,9 @@ def link(data: bytes) -> Link:
     if kind == 1:
         return Link(name, None, "another name: " + value.decode("utf-8", "replace"))
     if kind == 64:
-        return Link(name, None, "another file: " + value[1:].rstrip(b"\0").replace(b"\0", b", ").decode("utf-8", "replace"))
+        return Link(
+            name, None, "another file: " + value[1:].rstrip(b"\0").replace(b"\0", b", ").decode("utf-8", "replace")
+        )
     return Link(name, None, f"a link of kind {kind}")
 
 

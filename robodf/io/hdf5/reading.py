@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -21,8 +22,31 @@ from robodf.io.hdf5.objects import Dataset
 _NEAR = 4096  # rows of a file that lie nearer are read together
 _LARGEST = 1 << 32  # bytes of a chunk, as HDF5 itself limits them
 
+BATCH_BYTES, BATCH_ROWS = 32 << 20, 1 << 18
+"""How much is read at once."""
+
+MOST_ROWS = 1 << 31
+_NEVER_WRITTEN = 1 << 20  # rows of a dataset without chunks that are believed
+
 Make = Callable[[np.ndarray, Dataset], pl.Series]
 Tell = Callable[[int, FileFormatError], None]
+
+
+def believable(file: Hdf5File, found: Dataset) -> int:
+    """The rows of a dataset; FileFormatError where its data cannot hold so many."""
+    held = found.rows
+    if found.problem or not held:
+        return held
+    if found.layout.kind == "contiguous" and found.layout.address != UNDEFINED:
+        held = file.size // max(found.row_bytes, 1)
+    elif found.layout.kind == "compact":
+        held = len(found.layout.data) // max(found.row_bytes, 1)
+    elif held > BATCH_ROWS or found.layout.kind == "contiguous":
+        there = places(file, found) if found.layout.kind == "chunked" else {}
+        held = max(len({at[0] for at in there}) * (found.layout.chunk or (1,))[0], _NEVER_WRITTEN)
+    if found.rows > held or (held > MOST_ROWS and found.rows > MOST_ROWS):
+        raise file.bad(found.address, f"a dataset says that it has {found.rows} rows, but only {held} can be there")
+    return found.rows
 
 
 class RowReader:
@@ -36,7 +60,9 @@ class RowReader:
         self._file, self._path, self._found = file, path, found
         self._make, self._wanted, self._tell, self._pool = make, wanted, tell, pool
         self._index: tuple[int, Places] = -1, {}  # of the dataset that was read last
-        self._kept: dict[tuple[int, int], dict[tuple[int, ...], bytes]] = {}  # chunks that hold more rows than were asked
+        self._kept: dict[
+            tuple[int, int], dict[tuple[int, ...], bytes]
+        ] = {}  # chunks that hold more rows than were asked
 
     @property
     def row_bytes(self) -> int:
@@ -78,8 +104,8 @@ class RowReader:
                     return self._made(self._contiguous(found, self._found.places, episodes, steps), found)
             elif found.rows != lengths[first]:
                 raise FileFormatError(
-                    f"{self._file.path}: the dataset {self._path!r} of this episode has {found.rows} rows, but the episode "
-                    f"has {lengths[first]} steps"
+                    f"{self._file.path}: the dataset {self._path!r} of this episode has {found.rows} rows, "
+                    f"but the episode has {lengths[first]} steps"
                 )
             return self._made(self._of(found, episodes, steps), found)
         except FileFormatError as error:
@@ -97,8 +123,8 @@ class RowReader:
             rows = int(self._found.rows[k])
             if rows != lengths[k] and k not in self._found.others:
                 self._tell(k, FileFormatError(
-                    f"{self._file.path}: the dataset {self._path!r} of this episode has {rows} rows, but the episode has "
-                    f"{lengths[k]} steps"
+                    f"{self._file.path}: the dataset {self._path!r} of this episode has {rows} rows, "
+                    f"but the episode has {lengths[k]} steps"
                 ))  # fmt: skip
                 parts.append(pl.Series(values=[None], dtype=self._wanted).new_from_index(0, len(s)))
             else:
@@ -111,8 +137,8 @@ class RowReader:
             raise FileFormatError(f"{self._file.path}: the dataset {self._path!r} cannot be read: {why}")
         if found.row_bytes > max(self._file.size * RATIO, 1 << 20):
             raise FileFormatError(
-                f"{self._file.path}: the dataset {self._path!r} has rows of {found.row_bytes} bytes, more than a file of "
-                f"{self._file.size} bytes can hold"
+                f"{self._file.path}: the dataset {self._path!r} has rows of {found.row_bytes} bytes, "
+                f"more than a file of {self._file.size} bytes can hold"
             )
 
     def _made(self, raw: np.ndarray, found: Dataset) -> pl.Series:
@@ -122,7 +148,7 @@ class RowReader:
         if _widens(series.dtype, self._wanted):
             return series.cast(self._wanted)
         raise FileFormatError(
-            f"{self._file.path}: the dataset {self._path!r} is {series.dtype} in one episode and {self._wanted} in others"
+            f"{self._file.path}: the dataset {self._path!r} is {series.dtype} here and {self._wanted} elsewhere"
         )
 
     def _of(self, found: Dataset, episodes: np.ndarray, steps: np.ndarray) -> np.ndarray:
@@ -142,7 +168,9 @@ class RowReader:
         if layout.address == UNDEFINED:
             return _filled(found, len(steps))
         total = found.rows * row
-        if (layout.bytes >= 0 and layout.bytes < total) or layout.address > self._file.size - min(total, self._file.size):
+        if (layout.bytes >= 0 and layout.bytes < total) or layout.address > self._file.size - min(
+            total, self._file.size
+        ):
             raise self._file.bad(found.address, f"the dataset {self._path!r} needs {total} bytes, which are not there")
         return self._contiguous(found, np.array([layout.address], np.uint64), np.zeros(len(steps), np.int64), steps)
 
@@ -228,9 +256,11 @@ class RowReader:
     def _one_chunk(self, like: Dataset, raw: np.ndarray, skipped: int, size: int, address: int, steps: np.ndarray,
                    target: np.ndarray) -> None:  # fmt: skip
         data = np.frombuffer(self._undone(like, raw.tobytes(), skipped, size, address), np.uint8)
-        target[...] = data.reshape(-1, like.row_bytes)[int(steps[0]) : int(steps[-1]) + 1] if (
-            int(steps[-1]) - int(steps[0]) + 1 == len(steps)
-        ) else data.reshape(-1, like.row_bytes)[steps]
+        target[...] = (
+            data.reshape(-1, like.row_bytes)[int(steps[0]) : int(steps[-1]) + 1]
+            if (int(steps[-1]) - int(steps[0]) + 1 == len(steps))
+            else data.reshape(-1, like.row_bytes)[steps]
+        )
 
     def _run(self, jobs: list[Callable[[], None]]) -> None:
         if self._pool is None or len(jobs) < 2:
@@ -259,7 +289,7 @@ class RowReader:
         cut = [0, *(np.nonzero(np.diff(numbers))[0] + 1).tolist(), len(numbers)]
         plain = chunk[1:] == item
         shaped = out.reshape(len(out), *item, size)
-        for low, high in zip(cut, cut[1:]):
+        for low, high in pairwise(cut):
             number = int(numbers[low])
             rows = steps[low:high] - number * chunk[0]
             if len(rows) == rows[-1] - rows[0] + 1:
