@@ -35,6 +35,7 @@ from robodf.io.read import (
     read_rosbag,
     read_text,
 )
+from robodf.io.zarr import read_zarr
 from robodf.plan.expr import Expr
 from robodf.plan.functions import *  # noqa: F403 - the names are generated: see plan/functions.py
 from robodf.plan.functions import __all__ as _functions
@@ -74,6 +75,7 @@ __all__ = [
     "read_parquet",
     "read_rosbag",
     "read_text",
+    "read_zarr",
     "ros",
     "selectors",
     "sql",

@@ -1,9 +1,9 @@
 """The same name in thousands of groups that are alike, such as `actions` of each demo, found for all at once.
 
 A file of 10,000 demos has as many groups, each with its B-tree, heap of names and headers. Walking them one by one
-takes longer than reading their data. So the first demo is walked, and of the others the bytes at the same places are compared
-with its: where they are equal but for sizes and addresses, these are taken as arrays. Where they differ, that demo is
-walked on its own.
+takes longer than reading their data. So the first demo is walked, and of the others the bytes at the same places are
+compared with its: where they are equal but for sizes and addresses, these are taken as arrays. Where they differ, that
+demo is walked on its own.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def find(file: Hdf5File, groups: np.ndarray, name: str) -> np.ndarray:
     found = np.full(len(groups), NOT_THERE, np.uint64)
     left = np.arange(len(groups))[groups != NOT_THERE]
     if len(left) > 8:
-        done = _find_alike(file, groups[left], name.encode("utf-8", "surrogateescape"), found, left)
+        done = _find_alike(file, groups[left], name.encode(), found, left)
         left = left[~done]
     for k in left.tolist():
         one = group(file, int(groups[k]))

@@ -88,7 +88,7 @@ def _symbols(file: Hdf5File, tree: int, heap: int) -> Iterator[Link]:
             end = names.find(b"\0", at) if at < size else -1
             if end < 0:
                 raise file.bad(address, f"a name at {at} of {size} bytes of names")
-            name = names[at:end].decode("utf-8", "surrogateescape")
+            name = names[at:end].decode()
             if kind == 2:
                 yield Link(name, None, "another name: " + _text_at(file, names, place, address))
             else:
@@ -102,7 +102,7 @@ def _text_at(file: Hdf5File, names: bytes, at: int, address: int) -> str:
     end = names.find(b"\0", at) if at < len(names) else -1
     if end < 0:
         raise file.bad(address, f"a name at {at} of {len(names)} bytes of names")
-    return names[at:end].decode("utf-8", "surrogateescape")
+    return names[at:end].decode()
 
 
 # -- the newer kind: B-trees of version 2 over fractal heaps ---------------------------------------------------
@@ -270,7 +270,7 @@ def attribute(file: Hdf5File, data: bytes) -> Attribute:
         raise ValueError(f"an attribute of version {version}")
     pad = (lambda n: (n + 7) // 8 * 8) if version == 1 else (lambda n: n)
     at = 9 if version == 3 else 8
-    name = data[at : at + name_size].split(b"\0")[0].decode("utf-8", "surrogateescape")
+    name = data[at : at + name_size].split(b"\0")[0].decode()
     at += pad(name_size)
     kind = data[at : at + type_size]
     if version > 1 and flags & 1:

@@ -104,11 +104,16 @@ def listed(file: Hdf5File) -> tuple[list[str], list[int], str] | None:
             continue
         chosen = {name: at for name, at in names.items() if _EPISODE.fullmatch(name)}
         if chosen and group(file, next(iter(chosen.values()))) is not None:
-            ordered = sorted(chosen, key=natural_key)
+            ordered = sorted(chosen, key=_number_last)
             return ordered, [chosen[name] for name in ordered], prefix and prefix + "/"
     if any(name in top for name in _ACTIONS):
         return [""], [file.root], ""
     return None
+
+
+def _number_last(name: str) -> tuple[str, int, str]:
+    head = name.rstrip("0123456789")
+    return head.lower(), int(name[len(head) :]), name
 
 
 def masks(file: Hdf5File) -> dict[str, Dataset]:

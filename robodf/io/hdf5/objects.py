@@ -207,7 +207,7 @@ def link(data: bytes) -> Link:
     raw = data[at : at + length]
     if len(raw) != length:
         raise ValueError("the name of a link is cut off")
-    name, at = raw.decode("utf-8", "surrogateescape"), at + length
+    name, at = raw.decode(), at + length
     if kind == 0:
         return Link(name, struct.unpack_from("<Q", data, at)[0])
     (length,) = struct.unpack_from("<H", data, at)
@@ -297,7 +297,7 @@ def _layout(data: bytes, rank: int) -> Layout:
         if kind == 1:
             return Layout("contiguous", address, -1)
         return Layout("chunked", address, chunk=_chunk(sizes, rank), index="tree")
-    if version not in (3, 4):
+    if version not in (3, 4, 5):
         return Layout("unknown", extra=(version,))
     kind = data[1]
     if kind == 0:
