@@ -85,7 +85,7 @@ def _flat(elements: np.ndarray, kind: Type, texts: Texts) -> pl.Series:
         width = kind.size
         data = elements.tobytes()
         pad = b" " if kind.spaces else b"\0"
-        found: list[bytes | None] = [data[k : k + width].rstrip(pad) for k in range(0, len(data), width)]
+        found = [data[k : k + width].rstrip(pad) for k in range(0, len(data), width)]
         return _as_texts(found, texts) if width <= LONG_TEXT else pl.Series(found, dtype=pl.Binary)
     if kind.kind in ("texts", "bytes"):
         data = elements.tobytes()
@@ -95,8 +95,8 @@ def _flat(elements: np.ndarray, kind: Type, texts: Texts) -> pl.Series:
     return pl.Series([data[k : k + kind.size] for k in range(0, len(data), kind.size)], dtype=pl.Binary)
 
 
-def _as_texts(found: list[bytes | None], texts: Texts) -> pl.Series:
+def _as_texts(found: list[bytes], texts: Texts) -> pl.Series:
     try:
-        return pl.Series([None if v is None else v.rstrip(b"\0").decode() for v in found], dtype=pl.String)
+        return pl.Series([v.rstrip(b"\0").decode() for v in found], dtype=pl.String)
     except UnicodeDecodeError as error:
         raise FileFormatError(f"{texts.path}: a text that is not UTF-8 ({error})") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from types import TracebackType
 
@@ -19,7 +20,7 @@ UNDEFINED = 0xFFFF_FFFF_FFFF_FFFF
 _BLOCK, _BLOCKS = 8 << 10, 4096  # headers, trees and names lie near each other: few reads serve many of them
 _FAR_BLOCK, _FAR_BLOCKS = 256 << 10, 128  # of a remote file: each read is a request
 _POOL_BLOCK, _MOST_POOL = 2 << 10, 256 << 20  # of what `gather` reads, at places all over the file
-_NEAR, _RUN = 64 << 10, 8 << 20  # pieces of a remote file that lie nearer are read together, up to so much
+_RUN_BLOCKS = 32  # of a remote file that are read at once at most
 
 
 class Hdf5File:
@@ -180,21 +181,39 @@ class Hdf5File:
         if self._file.local is not None:
             self._file.read_into(places.tolist(), lengths.tolist(), view)
             return
-        targets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        targets = (np.cumsum(lengths) - lengths).tolist()
         order = np.argsort(places, kind="stable")
-        held, start = b"", 0
-        for k, i in enumerate(order.tolist()):
-            at, length = int(places[i]), int(lengths[i])
-            if not (start <= at and at + length <= start + len(held)):
-                end, j = at + length, k
-                while j + 1 < len(order):
-                    follows = int(places[order[j + 1]])
-                    further = max(end, follows + int(lengths[order[j + 1]]))
-                    if follows > end + _NEAR or further - at > _RUN:
-                        break
-                    end, j = further, j + 1
-                start, held = at, self._file.read_at(at, end - at)
-            view[targets[i] : targets[i] + length] = held[at - start : at - start + length]
+        # Columns lie between each other: blocks that one needs are there for the next.
+        block = self._block_size
+        wanted = np.unique(np.concatenate([places // block, (places + np.maximum(lengths, 1) - 1) // block])).tolist()
+        for i in order.tolist():
+            at, length, target = int(places[i]), int(lengths[i]), targets[i]
+            if length > block:
+                view[target : target + length] = self._file.read_at(at, length)
+            elif length:
+                first, last = at // block, (at + length - 1) // block
+                data = b"".join(self._far_block(k, wanted) for k in range(first, last + 1))
+                view[target : target + length] = data[at - first * block :][:length]
+
+    def _far_block(self, number: int, wanted: list[int]) -> bytes:
+        """A block of a remote file, read together with those wanted that follow it closely."""
+        with self._lock:
+            found = self._blocks.get(number)
+            if found is not None:
+                return found
+            end = number
+            for follows in wanted[bisect_right(wanted, number) :]:
+                if follows > end + 2 or follows in self._blocks or follows - number >= _RUN_BLOCKS:
+                    break
+                end = follows
+        block, start = self._block_size, number * self._block_size
+        data = self._file.read_at(start, min((end + 1 - number) * block, self._file.size - start))
+        with self._lock:
+            for k in range(number, end + 1):
+                self._blocks[k] = data[(k - number) * block :][:block]
+            while len(self._blocks) > self._most_blocks:
+                self._blocks.popitem(last=False)
+        return data[:block]
 
     def close(self) -> None:
         self._file.close()

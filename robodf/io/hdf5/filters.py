@@ -28,9 +28,7 @@ def problem(filters: tuple[Filter, ...]) -> str:
             package, extra = "numcodecs", "numcodecs"
         else:
             name = _NAMES.get(f.number, f.name or "unknown")
-            return (
-                f"it is compressed by {name} (filter {f.number}), which robodf does not read: h5repack -f GZIP=4 helps"
-            )
+            return f"it is compressed by {name} (filter {f.number}), which is not read: h5repack -f GZIP=4 helps"
         if not _there(package):
             return f"it is compressed by {_LABEL[f.number]}: pip install 'robodf[hdf5]' ({extra})"
     return ""

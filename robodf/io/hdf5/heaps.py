@@ -291,11 +291,11 @@ class Texts:
         self._file, self.path = file, file.path
         self._known: dict[int, tuple[bytes, dict[int, tuple[int, int]]]] = {}
 
-    def get(self, reference: bytes) -> bytes | None:
-        """What 16 bytes (length, address of a collection, number) point to; None where to nothing."""
+    def get(self, reference: bytes) -> bytes:
+        """What 16 bytes (length, address of a collection, number) point to; what points nowhere is empty."""
         length, address, number = struct.unpack("<IQI", reference)
-        if not address or (not number and not length):
-            return None
+        if not address or not length:
+            return b""
         if address not in self._known:
             if len(self._known) >= 64:
                 self._known.clear()

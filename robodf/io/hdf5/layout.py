@@ -159,7 +159,6 @@ def parts(examples: Iterable[Example], steps: str, masked: Iterable[str], own: I
     found: dict[tuple[str, str], Part] = {}
     where: dict[tuple[str, str], str] = {}
     left_out: set[tuple[str, str]] = set()
-    lengths: dict[str, set[int]] = {}
     for one in examples:
         length = one.tree.datasets[steps].rows if steps in one.tree.datasets else -1
         for path, d in one.tree.datasets.items():
@@ -167,7 +166,6 @@ def parts(examples: Iterable[Example], steps: str, masked: Iterable[str], own: I
             if made is None:
                 continue
             key = (path, "step" if made.of == "step" else "episode")
-            lengths.setdefault(path, set()).add(d.rows)
             known = found.get(key)
             if known is None:
                 found[key], where[key] = made, one.where
