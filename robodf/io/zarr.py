@@ -45,8 +45,8 @@ def read_zarr(
     Otherwise a row is an index of the first axis: `path`, `row`, and `array="a/b"`, or all arrays where they are
     equally long. A filter on these light columns reads only the chunks that hold the rows left, each once.
 
-    Arrays of objects are refused: their codecs unpickle. FileFormatError for damage; with `on_error="skip"` or
-    `"collect"` a folder that cannot be indexed is left out and unreadable values are null (told in `df.errors`).
+    Arrays of objects are refused where they are read: their codecs unpickle. FileFormatError for damage; with
+    `on_error="skip"` or `"collect"` a folder that cannot be indexed is left out and unreadable values are null (told in `df.errors`).
 
     A zip of a folder is `"zip://::replay_buffer.zarr.zip"`. Blosc needs `pip install 'robodf[zarr]'`.
 
@@ -140,9 +140,14 @@ class ZarrRows(IndexedFiles):
 
     def index(self, path: str, columns: tuple[str, ...]) -> pl.DataFrame:
         store = Store(path, self.storage)
-        steps = [c for c in self.columns if c.of == "step"]
+        known = self.known[self.paths.index(path)]
+        # One that cannot be read is told where it is asked for.
+        steps = [c for c in self.columns if c.of == "step" and not isinstance(known.get(c.key), FileFormatError)]
         if not self.by_episode:
-            rows = _rows(store, self._array(path, steps[0].key))
+            counted = {c.key: _rows(store, self._array(path, c.key)) for c in steps}
+            rows = next(iter(counted.values()), 0)
+            if len(set(counted.values())) > 1:
+                raise FileFormatError(f"{path}: its arrays differ in length: {counted}")
             return pl.DataFrame({"row": pl.int_range(rows, dtype=pl.UInt64, eager=True)})
         ends = episode_ends(store, self._array(path, ENDS))
         counts = np.diff(ends, prepend=0)
@@ -303,6 +308,9 @@ def zarr_rows(paths: list[str], array: str | None, on_error: str, storage: dict 
             found = arrays(Store(path, options))
             if not found:
                 raise FileFormatError(f"{path}: no Zarr folder, or one without arrays")
+            if error := next((a for a in found.values() if isinstance(a, FileFormatError)), None):
+                if not any(isinstance(a, Array) for a in found.values()):
+                    raise error
             mine, episodes = _columns(path, found, array)
             if by_episode is not None and episodes != by_episode:
                 raise FileFormatError(f"{path}: episodes in some folders only; read them apart, or pass array=")
@@ -345,7 +353,7 @@ def _columns(path: str, found: dict[str, Any], array: str | None) -> tuple[list[
             raise FileFormatError(f"{path}: {ENDS} without arrays in data/")
         made = [_column(path, found, k, names[k], "episode") for k in per]
         return made + [_column(path, found, k, names[k], "step") for k in steps], True
-    lengths = {k: a.shape[0] if isinstance(a, Array) and a.shape else None for k, a in found.items()}
+    lengths = {k: a.shape[0] if a.shape else None for k, a in found.items() if isinstance(a, Array)}
     if len(set(lengths.values())) != 1 or None in lengths.values():
         raise FileFormatError(
             f"{path}: its arrays differ in length, so that they are no rows of one table; pass array=, one of: "
@@ -359,7 +367,7 @@ def _columns(path: str, found: dict[str, Any], array: str | None) -> tuple[list[
 def _column(path: str, found: dict[str, Any], key: str, name: str, of: str) -> _Column:
     array = found[key]
     if isinstance(array, FileFormatError):
-        raise array
+        return _Column(name, key, of, pl.Binary())  # an error where it is read
     if not array.shape:
         raise FileFormatError(f"{path}: the array {key!r} is one value and has no rows")
     name = f"{name}_" if name in ("path", "row") else name

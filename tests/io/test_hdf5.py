@@ -364,6 +364,13 @@ def test_no_other_file_is_opened(tmp_path: Path) -> None:
     assert "observations_elsewhere" not in df.columns
 
 
+def test_sql_reads_files_by_their_format(sliced: Path) -> None:
+    found = rd.sql(f"SELECT step, actions FROM read_hdf5('{sliced}') WHERE episode_success AND step < 2").collect()
+    assert found["step"].to_list() == [0, 1]
+    found = rd.sql(f"SELECT row FROM read_hdf5('{sliced}', dataset = 'data/demo_0/actions') WHERE row > 97").collect()
+    assert found["row"].to_list() == [98, 99]
+
+
 def test_errors_say_what_there_is(folder: Path) -> None:
     with pytest.raises(FileFormatError, match=r"no episodes: .* Pass dataset=, one of: .*grid"):
         rd.read_hdf5(folder / "tables.h5")
