@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("overhead", "mcap", "logs", "align", "memory", "dedup", "dedup_memory", "ray", "scale_sim")
+BENCHMARKS = ("overhead", "mcap", "logs", "hdf5", "align", "memory", "dedup", "dedup_memory", "ray", "scale_sim")
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from robodf.errors import FileFormatError
 from robodf.io.hdf5.alike import Alike, datasets, find
 from robodf.io.hdf5.file import Hdf5File
-from robodf.io.hdf5.layout import listed
+from robodf.io.hdf5.layout import Example, example, listed
 
 
 @dataclass
@@ -24,6 +24,7 @@ class Catalog:
     prefix: str
     found: dict[str, Alike] = field(default_factory=dict)
     below: dict[str, np.ndarray] = field(default_factory=dict)
+    examples: dict[int, Example] = field(default_factory=dict)
 
     def address(self, file: Hdf5File, path: str) -> np.ndarray:
         """Where the header of an object of each episode is."""
@@ -46,11 +47,20 @@ class Catalog:
             self.found[path] = known
         return known
 
+    def example(self, file: Hdf5File, k: int) -> Example:
+        """An episode with all that is in it."""
+        known = self.examples.get(k)
+        if known is None:
+            where = f"{file.path}, {self.prefix}{self.names[k]}".removesuffix(", ")
+            known = self.examples[k] = example(file, int(self.groups[k]), where)
+        return known
+
     @property
     def nbytes(self) -> int:
         # Another query may fill them at the same time.
         kept = sum(a.nbytes for a in list(self.found.values())) + sum(a.nbytes for a in list(self.below.values()))
-        return kept + 100 * len(self.names)
+        objects = sum(len(e.tree.datasets) for e in list(self.examples.values()))
+        return kept + 100 * len(self.names) + 1000 * objects
 
 
 class NoEpisodes(FileFormatError):

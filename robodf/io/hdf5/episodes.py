@@ -20,7 +20,7 @@ from robodf.io.hdf5.columns import polars_type, to_series
 from robodf.io.hdf5.file import Hdf5File
 from robodf.io.hdf5.heaps import Texts, attributes, values
 from robodf.io.hdf5.images import image_column, without_padding
-from robodf.io.hdf5.layout import Example, Part, example, masks, parts, steps_path
+from robodf.io.hdf5.layout import Example, Part, masks, parts, steps_path
 from robodf.io.hdf5.objects import Dataset
 from robodf.io.hdf5.reading import BATCH_BYTES, BATCH_ROWS, MOST_ROWS, RowReader, believable
 from robodf.io.indexed_files import IndexedFiles
@@ -277,9 +277,7 @@ def episodes(paths: list[str], mask: str | None, on_error: str, storage: dict | 
                         return None
                     raise
                 keys |= dict.fromkeys(masks(file))
-                for n in _spread(len(found.names), each):
-                    where = f"{path}, {found.prefix}{found.names[n]}".removesuffix(", ")
-                    examples.append(example(file, int(found.groups[n]), where))
+                examples += [found.example(file, n) for n in _spread(len(found.names), each)]
         except FileFormatError as error:
             if on_error == "raise":
                 raise
