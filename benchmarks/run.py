@@ -6,7 +6,19 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("overhead", "mcap", "logs", "align", "video", "memory", "dedup", "dedup_memory", "ray", "scale_sim")
+BENCHMARKS = (
+    "overhead",
+    "mcap",
+    "logs",
+    "hdf5",
+    "align",
+    "video",
+    "memory",
+    "dedup",
+    "dedup_memory",
+    "ray",
+    "scale_sim",
+)
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ from robodf.io.clouds import (
     read_points,
 )
 from robodf.io.cosmos import read_cosmos
+from robodf.io.hdf5 import open_hdf5, read_hdf5
 from robodf.io.images import read_images
 from robodf.io.lerobot import read_lerobot
 from robodf.io.msgpack_files import read_msgpack
@@ -59,6 +60,7 @@ from robodf.io.robots import forward_kinematics, read_sdf, read_urdf
 from robodf.io.trajectory import read_trajectory
 from robodf.io.video import cut_video, read_video
 from robodf.io.yaml_files import read_yaml
+from robodf.io.zarr import read_zarr
 from robodf.plan.expr import Expr
 from robodf.plan.functions import *  # noqa: F403 - the names are generated: see plan/functions.py
 from robodf.plan.functions import __all__ as _functions
@@ -87,6 +89,7 @@ __all__ = [
     "from_ray",
     "from_records",
     "from_source",
+    "open_hdf5",
     "open_log",
     "phash",
     "pixels",
@@ -95,6 +98,7 @@ __all__ = [
     "read_clouds",
     "read_csv",
     "read_images",
+    "read_hdf5",
     "read_ipc",
     "read_json",
     "read_lerobot",
@@ -112,6 +116,7 @@ __all__ = [
     "read_velodyne",
     "read_webdataset",
     "read_zip",
+    "read_zarr",
     "ros",
     "selectors",
     "sql",

@@ -68,6 +68,30 @@ class FileReader:
             )
         return data
 
+    def read_into(self, offsets: list[int], lengths: list[int], out: memoryview) -> None:
+        """Many pieces of the file into `out`, one after the other: of a local file each costs about a microsecond.
+
+        FileFormatError where the file does not have them.
+        """
+        for offset, length in zip(offsets, lengths):
+            if offset < 0 or length < 0 or offset + length > self.size:
+                self.read_at(offset, length)  # says so
+        if not isinstance(self._source, _LocalBytes):
+            at = 0
+            for offset, length in zip(offsets, lengths):
+                out[at : at + length] = self.read_at(offset, length)
+                at += length
+            return
+        wanted = sum(lengths)
+        got = self._source.read_into(offsets, lengths, out)
+        with self._lock:
+            self.reads += len(offsets)
+            self.bytes_read += got
+        if self.counter is not None:
+            self.counter.add(bytes=got)
+        if got != wanted:
+            raise FileFormatError(f"{self.path}: got {got} of {wanted} bytes: the file shrank while being read")
+
     def close(self) -> None:
         self._source.close()
 
@@ -112,6 +136,27 @@ class _LocalBytes:
             parts.append(data)
             got += len(data)
         return b"".join(parts)
+
+    def read_into(self, offsets: list[int], lengths: list[int], out: memoryview) -> int:
+        with self._lock:
+            if not self._open:
+                raise ValueError("read from a closed file")
+            self._reading += 1
+        try:
+            at, fd, preadv = 0, self._fd, os.preadv
+            for offset, length in zip(offsets, lengths):
+                done = preadv(fd, [out[at : at + length]], offset)
+                while done < length:  # the kernel returns at most 2 GiB per call
+                    more = preadv(fd, [out[at + done : at + length]], offset + done)
+                    if not more:
+                        return at + done
+                    done += more
+                at += length
+            return at
+        finally:
+            with self._lock:
+                self._reading -= 1
+                self._close_if_done()
 
     def close(self) -> None:
         with self._lock:

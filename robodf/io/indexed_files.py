@@ -286,7 +286,8 @@ class IndexedFiles(Source):
             types = {name: self.schema[name] for name in columns}
             if {name: found.schema.get(name) for name in columns} != types:
                 raise FileFormatError(f"{self.paths[k]}: the index of {self.name} has {found.schema}, not {types}")
-            _indexes.put(key, found)
+            if kept:
+                _indexes.put(key, found)
         return found
 
     @property

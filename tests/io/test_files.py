@@ -93,6 +93,27 @@ def test_errors_say_what_is_there(tree: Path):
         fingerprint(tree / "gone")
 
 
+@pytest.mark.parametrize("remote", [False, True])
+def test_many_pieces_are_read_one_after_the_other(tmp_path: Path, remote: bool):
+    name = tmp_path / "a.bin"
+    name.write_bytes(bytes(range(100)))
+    where = str(name)
+    if remote:
+        fsspec.filesystem("memory").pipe("/robodf-pieces.bin", name.read_bytes())
+        where = "memory://robodf-pieces.bin"
+    with open_file(where) as file:
+        out = bytearray(7)
+        file.read_into([90, 3, 50], [2, 0, 5], memoryview(out))
+        assert bytes(out) == bytes([90, 91, 50, 51, 52, 53, 54])
+        assert file.bytes_read == 7
+        with pytest.raises(FileFormatError, match="needs 5 bytes at offset 97"):
+            file.read_into([0, 97], [2, 5], memoryview(out))
+        if not remote:
+            os.truncate(name, 51)
+            with pytest.raises(FileFormatError, match="got 3 of 7 bytes"):
+                file.read_into([0, 50], [2, 5], memoryview(out))
+
+
 def test_reads_are_exact_and_counted(tmp_path: Path):
     path = tmp_path / "a.bin"
     path.write_bytes(bytes(range(100)))

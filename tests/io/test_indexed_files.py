@@ -140,6 +140,27 @@ def test_what_an_index_left_out_is_told_to_each_frame(files: list[str]) -> None:
         rd.from_source(Partial.of(files[:1])).collect()
 
 
+def test_what_is_left_out_is_told_each_time_and_kept_from_strict_readers(files: list[str]) -> None:
+    @dataclass(frozen=True)
+    class Partly(Records):
+        """Its index leaves out what is damaged, and says so."""
+
+        def index(self, path: str, columns: tuple[str, ...]) -> pl.DataFrame:
+            if path == files[1]:
+                if self.on_error == "raise":
+                    raise FileFormatError(f"{path}: half of it is damaged")
+                self.log.add(path, "half of it is damaged")
+                return super().index(path, columns).head(10)
+            return super().index(path, columns)
+
+    for _ in range(2):
+        df = rd.from_source(Partly.of(files, on_error="collect"))
+        assert df.select("record").collect().height == 50
+        assert df.errors["file"].to_list() == [files[1]]
+    with pytest.raises(FileFormatError, match="half of it is damaged"):
+        rd.from_source(Partly.of(files)).select("record").collect()
+
+
 def test_a_source_that_gives_too_few_rows_is_an_error(files: list[str]) -> None:
     @dataclass(frozen=True)
     class Short(Records):
