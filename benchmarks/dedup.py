@@ -292,16 +292,16 @@ def semantic(report: Report, options: argparse.Namespace) -> None:
 def recall(report: Report, options: argparse.Namespace) -> None:
     """In this process: nothing is timed but for order of magnitude."""
     import robodf as rd
-    from robodf.dedup.banding import choose
+    from robodf.dedup.banding import recall_at
+    from robodf.dedup.fuzzy import Fuzzy
 
     rd.config(progress=False)
     promised = 0.99
-    bands, minima = choose(LEAST, promised)
     edges = (0.8, 0.85, 0.9, 0.95, 1.0)
     report.say(
         f'`similar_pairs("text", threshold={LEAST}, recall={promised})` beside an exact join, which was compared '
-        f"with sets of Python on 300 texts of each kind. The bound is that of the lower edge with the {bands} keys of "
-        f"{minima} minima which that recall takes: 1 - (1 - s^{minima})^{bands}. Identical texts are left out.\n"
+        "with sets of Python on 300 texts of each kind. The bound is that of the lower edge with the b x r keys which "
+        "that recall takes: 1 - (1 - s^r)^b. Identical texts are left out.\n"
     )
     documents = 100_000 if options.full else 5_000
     orders = 1_000_000 if options.full else 100_000
@@ -323,6 +323,7 @@ def recall(report: Report, options: argparse.Namespace) -> None:
         right = dedup_truth.join(dedup_truth.sets_of(texts, shingles), LEAST)
         exactly = time.perf_counter() - started
         cut = rd.words(shingles.size) if shingles.unit == "words" else rd.chars(shingles.size)
+        method = Fuzzy(threshold=LEAST, recall=promised, shingle=cut)
         started = time.perf_counter()
         asked = rd.from_polars(texts.to_frame()).similar_pairs("text", threshold=LEAST, recall=promised, shingle=cut)
         got = asked.collect()
@@ -332,10 +333,11 @@ def recall(report: Report, options: argparse.Namespace) -> None:
         shares = []
         for number, low in enumerate(edges[:-1]):
             of = found[(band == number) & (right.similarity < 1)]
-            bound = 1 - (1 - low**minima) ** bands
+            bound = recall_at(low, method.bands, method.rows)
             shares.append(f"{of.mean():.4f} of {of.size:,} (bound {bound:.4f})" if of.size else "none there")
         rows.append([
-            f"{title}, {shingles.unit} {shingles.size}", f"{len(texts):,}", f"{right.lo.size:,}", *shares,
+            f"{title}, {shingles.unit} {shingles.size}, {method.bands} x {method.rows}", f"{len(texts):,}",
+            f"{right.lo.size:,}", *shares,
             _differing(right, got), f"{ours:.1f}", f"{exactly:.1f}",
         ])  # fmt: skip
     report.table(head, rows)

@@ -73,6 +73,8 @@ def frozen(array: np.ndarray) -> np.ndarray:
 
 _NO_GROUP = frozen(np.empty(0, np.uint32))
 _NO_RANK = frozen(np.empty(0, np.int64))
+_FILTERED = 1 << 20  # rows: of more, the bits do not lie in a cache
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _NO_WORDS = frozen(np.empty((0, 0), np.uint64))
 
 
@@ -96,7 +98,7 @@ def _folded(same):
 def _hashed(key, group, row):
     # For one group a bijection of keys: equal hashes in one group are equal keys.
     if group.size:
-        key ^= np.uint64(group[row]) * np.uint64(0x9E3779B97F4A7C15)
+        key ^= np.uint64(group[row]) * _GOLDEN
     return mix(key)
 
 
@@ -120,32 +122,57 @@ def _agree(words, group, a, b):
 
 
 @kernel
-def _classes(keys, words, active, group, rank, fixed):
+def _listed(keys, active):
+    """The active rows, without most of those whose key is met once, where they are few enough to find that out."""
     n = keys.size
+    listed = np.empty(n, np.uint32)
     rows = 0
     for row in range(n):
+        listed[rows] = row
         rows += active[row]
+    if rows > _FILTERED:
+        return listed[:rows]
+    # Two bits for each of about ten hashes a row: met, and met again.
+    power = max(_power(rows << 3), 5)
+    met = np.zeros(1 << (power - 5), np.uint64)
+    shift = np.uint64(64 - power)
+    for k in range(rows):
+        at = (keys[listed[k]] * _GOLDEN) >> shift
+        two = np.uint64(2) * (at & np.uint64(31))
+        word = met[at >> np.uint64(5)]
+        met[at >> np.uint64(5)] = word | (np.uint64(1) << two) | ((word & (np.uint64(1) << two)) << np.uint64(1))
+    again = 0
+    for k in range(rows):
+        row = listed[k]
+        at = (keys[row] * _GOLDEN) >> shift
+        listed[again] = row
+        again += (met[at >> np.uint64(5)] >> (np.uint64(2) * (at & np.uint64(31)) + np.uint64(1))) & np.uint64(1)
+    return listed[:again]
+
+
+@kernel
+def _classes(keys, words, active, group, rank, fixed):
+    listed = _listed(keys, active)
+    rows = listed.size
 
     # First the rows are parted by hash, so that each part is grouped within the cache: several times as fast as one
     # large table, or as a filter in front of it, from some millions of rows on.
     part_bits = min(_power(rows >> 14), 11)
     to_part = np.uint64(63 - part_bits)
     ends = np.zeros((1 << part_bits) + 1, np.int64)
-    for row in range(n):
-        if active[row]:
-            ends[((_hashed(keys[row], group, row) >> np.uint64(1)) >> to_part) + np.uint64(1)] += 1
+    for row in listed:
+        ends[((_hashed(keys[row], group, row) >> np.uint64(1)) >> to_part) + np.uint64(1)] += 1
     for part in range(1, ends.size):
         ends[part] += ends[part - 1]
     hashes = np.empty(rows, np.uint64)
     row_of = np.empty(rows, np.uint32)
     fill = ends[:-1].copy()
-    for row in range(n):
-        if active[row]:
-            hashed = _hashed(keys[row], group, row)
-            part = (hashed >> np.uint64(1)) >> to_part
-            hashes[fill[part]] = hashed
-            row_of[fill[part]] = row
-            fill[part] += 1
+    for row in listed:
+        hashed = _hashed(keys[row], group, row)
+        part = (hashed >> np.uint64(1)) >> to_part
+        hashes[fill[part]] = hashed
+        row_of[fill[part]] = row
+        fill[part] += 1
 
     largest = 0
     for part in range(ends.size - 1):

@@ -15,7 +15,7 @@ from robodf.dedup.compiled import kernel
 from robodf.errors import OptionError
 
 _AT_ONCE = 1 << 26
-"""How many keys are looked at at once, in all threads: each takes about 20 bytes meanwhile."""
+"""How many keys are looked at at once, in all threads: each takes about 24 bytes meanwhile."""
 
 
 class Buckets(NamedTuple):

@@ -11,7 +11,7 @@ from numba import int64, uint32, uint64
 
 from robodf.dedup.alike import mix
 from robodf.dedup.compiled import in_ranges, kernel
-from robodf.dedup.reading import text_at
+from robodf.dedup.lanes import text_at
 
 MOST_ROWS = 2**32 - 2
 

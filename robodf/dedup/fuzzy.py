@@ -38,7 +38,7 @@ class Fuzzy:
 
     Examples:
         >>> Fuzzy(threshold=0.8).describe()
-        'jaccard of words(5) >= 0.8, 26 bands x 8 rows, recall >= 0.9915'
+        'jaccard of words(5) >= 0.8, 16 bands x 6 rows, recall >= 0.9922'
     """
 
     threshold: float = 0.8
@@ -59,17 +59,23 @@ class Fuzzy:
         check_normalize(self.normalize)
         if self.cap is not None and (isinstance(self.cap, bool) or not isinstance(self.cap, int) or self.cap < 1):
             raise OptionError(f"cap={self.cap!r}: a whole number above 0, or None for no limit")
-        choose(self.threshold, self.recall)
+        _ = self._keys
 
     @property
     def bands(self) -> int:
         """Keys a row."""
-        return choose(self.threshold, self.recall)[0]
+        return self._keys[0]
 
     @property
     def rows(self) -> int:
         """Minima a key."""
-        return choose(self.threshold, self.recall)[1]
+        return self._keys[1]
+
+    @property
+    def _keys(self) -> tuple[int, int]:
+        # Texts that are not alike have hardly a run of three words in common, but many a short run of characters.
+        apart = isinstance(self.shingle, Words) and self.shingle.n >= 3
+        return choose(self.threshold, self.recall, 6 if apart else 7)
 
     @property
     def least(self) -> float:

@@ -35,6 +35,9 @@ class Growing:
     pages from memory where it needs the room, and the file itself when the array is gone or the process ends, however
     it ends.
 
+    Where few arrays grow much, `whole=True` sets aside the whole budget at once, of which the system gives what is
+    written to: then nothing is copied at the end.
+
     Examples:
         >>> growing = Growing(np.uint64)
         >>> growing.append(np.arange(3))
@@ -43,9 +46,10 @@ class Growing:
         [0, 1, 2, 0, 1]
     """
 
-    def __init__(self, dtype: Any, budget: Budget | None = None):
+    def __init__(self, dtype: Any, budget: Budget | None = None, whole: bool = False):
         self._dtype = np.dtype(dtype)
         self._budget = budget or Budget()
+        self._whole = np.empty(self._budget.left // self._dtype.itemsize, self._dtype) if whole else None
         self._parts: list[np.ndarray] = []
         self._bytes = 0
         self._file: FileIO | None = None
@@ -66,15 +70,24 @@ class Growing:
         self._bytes += values.size * self._dtype.itemsize
         if self._file is None and self._budget.takes(values.size * self._dtype.itemsize):
             # A copy, as it may be a part of a larger array, or be written to.
-            self._parts.append(np.array(values, self._dtype))
+            if self._whole is None:
+                self._parts.append(np.array(values, self._dtype))
+            else:
+                end = len(self)
+                self._whole[end - values.size : end] = values
+                self._parts = [self._whole[:end]]
             return
         for part in (*self._parts, np.ascontiguousarray(values, self._dtype)):
             self._write(part)
         self._parts = []
+        self._whole = None
 
     def finish(self) -> np.ndarray:
         """All of it as one array that cannot be written to; nothing can be appended after that."""
-        if self._file is None:
+        if self._whole is not None:
+            whole = self._whole[: len(self)]
+            self._whole = None
+        elif self._file is None:
             whole = np.empty(len(self), self._dtype)
             first = 0
             while self._parts:  # each is freed once it is copied

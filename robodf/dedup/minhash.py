@@ -13,18 +13,23 @@ import numpy as np
 from numba import int64, uint32, uint64
 
 from robodf.dedup.compiled import in_ranges, kernel
+from robodf.dedup.lanes import LANES, inner, lower_minima, text_at
 from robodf.dedup.method import Keys
-from robodf.dedup.reading import CURSOR, Readable, begin, block, ended, fresh, inner, mixed, new_block, rotated, text_at
+from robodf.dedup.reading import CURSOR, Readable, begin, block, ended, fresh, mixed, new_block, rotated
 from robodf.dedup.shingles import Tables, splitmix
 
 
 def keys(texts: Readable, tables: Tables, bands: int, rows: int) -> Keys:
-    """`bands` keys of `rows` minima each, and two fingerprints of the sequence of words or characters."""
+    """`bands` keys of `rows` minima each, and two fingerprints: of the sequence of words or characters, of all n-grams.
+
+    Texts that agree on both have the same n-grams, but for a chance of 2^-128.
+    """
     n = len(texts.at)
     made = np.empty((bands, n), np.uint64)
     there = np.empty(n, np.bool_)
     same = np.empty((2, n), np.uint64)
-    factors, offsets = orders(bands * rows)
+    # Some more minima than there are, so that all lanes are full.
+    factors, offsets = orders(-(-bands * rows // LANES) * LANES)
     in_ranges(
         n,
         lambda first, end: _keys(
@@ -43,48 +48,32 @@ def orders(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 @kernel
 def _keys(at, size, plain, tables, factors, offsets, rows, made, there, same, first, end):
-    elements, grams = new_block()
+    room = new_block()
+    _, grams, sums, _ = room
     minima = np.empty(factors.size, np.uint32)
     cursor = np.empty(CURSOR, np.uint64)
+    at_minima, at_grams = minima.ctypes.data, grams.ctypes.data
+    at_factors, at_offsets = factors.ctypes.data, offsets.ctypes.data
     for row in range(first, end):
         text = text_at(at[row], max(size[row], 0))
         minima[:] = uint32(0xFFFFFFFF)
-        one, two = uint64(0), uint64(0)
+        one, two, scale = uint64(0), uint64(0), uint64(1)
         found = int64(0)
         begin(cursor, tables)
         while not ended(cursor):
-            count = block(text, plain[row], tables, cursor, elements, grams)
+            count = block(text, plain[row], tables, cursor, room)
             found += count
-            _lower(minima, grams, count, factors, offsets)
+            for k in range(0, 4 * minima.size, 4 * LANES):
+                lower_minima(at_minima + k, at_grams, count, at_factors + k, at_offsets + k)
             start, stop = fresh(cursor)
-            for k in range(start, stop):
-                one = (one + elements[k]) * uint64(0x9FB21C651E98DF25)
-                two = (rotated(two, 29) ^ elements[k]) * uint64(0xD6E8FEB86659FD93)
+            one += (sums[stop] - sums[start]) * tables.inverse[start] * scale
+            scale *= tables.powers[stop - start]
+            for k in range(count):
+                two += grams[k]
         there[row] = found > 0
         same[0, row], same[1, row] = mixed(one), mixed(two)
         for band in range(made.shape[0]):
             made[band, row] = _key(minima, band, rows)
-
-
-@inner
-def _lower(minima, grams, count, factors, offsets):
-    """Four n-grams at once: minima are loaded and stored once for them."""
-    fours = count - count % 4
-    for i in range(0, fours, 4):
-        x0 = uint32(grams[i] >> uint64(32))
-        x1 = uint32(grams[i + 1] >> uint64(32))
-        x2 = uint32(grams[i + 2] >> uint64(32))
-        x3 = uint32(grams[i + 3] >> uint64(32))
-        for k in range(minima.size):
-            a, b = factors[k], offsets[k]
-            # uint32() each time: otherwise all of it is computed in 64 bits, half as many at once.
-            low = min(uint32(a * x0 + b), uint32(a * x1 + b))
-            high = min(uint32(a * x2 + b), uint32(a * x3 + b))
-            minima[k] = min(minima[k], min(low, high))
-    for i in range(fours, count):
-        x = uint32(grams[i] >> uint64(32))
-        for k in range(minima.size):
-            minima[k] = min(minima[k], uint32(factors[k] * x + offsets[k]))
 
 
 @inner

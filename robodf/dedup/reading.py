@@ -7,24 +7,17 @@ the other path computes the same of them.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 import polars as pl
-from numba import int64, types, uint8, uint64
-from numba.core import cgutils
-from numba.extending import intrinsic
-from numba.np.numpy_support import carray
+from numba import int64, uint8, uint64
 
 from robodf.dedup import strings
 from robodf.dedup.compiled import in_ranges, kernel
-from robodf.dedup.shingles import GOLDEN
+from robodf.dedup.lanes import inner, text_at
+from robodf.dedup.shingles import GOLDEN, ROOM
+from robodf.dedup.wording import code_point, new_window, separates, words_of
 
 _GOLDEN = np.uint64(GOLDEN)
-_ROOM = 2048  # elements of a block: with what is made of them they stay in the nearest cache
-inner = numba.njit(nogil=True, boundscheck=False, error_model="numpy")
-"""For what is compiled into kernels: they are kept on disk, it is not."""
 
 
 class Readable:
@@ -44,22 +37,6 @@ class Readable:
             lowered = strings.texts(values.gather(others).str.to_lowercase())
             self.at[others], self.size[others] = lowered.at, lowered.size
             self.owners += lowered.owners
-
-
-@intrinsic
-def _pointer(typing_context: Any, address: Any) -> Any:
-    """An address as a pointer to bytes."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
-
-    return types.CPointer(types.uint8)(types.int64), build
-
-
-@inner
-def text_at(address, size):
-    """The `size` bytes at an address."""
-    return carray(_pointer(int64(address)), size)  # type: ignore[call-arg] - the context is numba's to give
 
 
 @kernel
@@ -86,54 +63,6 @@ def mixed(x):
 
 
 @inner
-def _code_point(text, i):
-    """(code point, bytes) at i. Of bytes that are no UTF-8, something; never from beyond the end."""
-    c = int64(text[i])
-    left = text.size - i
-    if c < 0xC0 or left < 2:
-        return c, 1
-    if c < 0xE0 or left < 3:
-        return (c & 0x1F) << 6 | int64(text[i + 1]) & 0x3F, 2
-    if c < 0xF0 or left < 4:
-        return (c & 0xF) << 12 | (int64(text[i + 1]) & 0x3F) << 6 | int64(text[i + 2]) & 0x3F, 3
-    code = (c & 7) << 18 | (int64(text[i + 1]) & 0x3F) << 12 | (int64(text[i + 2]) & 0x3F) << 6
-    return min(code | int64(text[i + 3]) & 0x3F, 0x10FFFF), 4
-
-
-@inner
-def _separates(tables, code):
-    return tables.separates[code >> 6] >> uint64(code & 63) & uint64(1) != uint64(0)
-
-
-@inner
-def _words(text, i, stop, tables, h, elements, n):
-    """Each byte of an ASCII text without a branch: a word is stored over and over until it has ended."""
-    for j in range(i, stop):
-        c = text[j]
-        keep = tables.keep[c]
-        elements[n] = h
-        n += int64((keep == uint64(0)) & (h != uint64(0)))
-        # Adding, not xor: of equal bytes 64 places apart nothing would be left.
-        h = (rotated(h, 9) + tables.value[c]) & keep
-    return stop, h, n
-
-
-@inner
-def _words_of_any(text, i, stop, tables, h, elements, n):
-    while i < stop:
-        code, width = _code_point(text, i)
-        if _separates(tables, code):
-            elements[n] = h
-            n += int64(h != uint64(0))
-            h = uint64(0)
-        else:
-            for j in range(i, i + width):
-                h = rotated(h, 9) + tables.value[text[j]]
-        i += width
-    return i, h, n
-
-
-@inner
 def _characters(text, i, stop, tables, blank, elements, n):
     for j in range(i, stop):
         c = text[j]
@@ -147,8 +76,8 @@ def _characters(text, i, stop, tables, blank, elements, n):
 @inner
 def _characters_of_any(text, i, stop, tables, blank, elements, n):
     while i < stop:
-        code, width = _code_point(text, i)
-        parts = uint64(_separates(tables, code))
+        code, width = code_point(text, i)
+        parts = uint64(separates(tables, code))
         if code < 128:
             elements[n] = tables.value[code]
         elif parts:
@@ -162,15 +91,16 @@ def _characters_of_any(text, i, stop, tables, blank, elements, n):
 
 
 # A cursor holds where the reading of a text is: (next byte, elements in the block, elements of them that gave
-# n-grams, elements at the front that were there before, whether the text has ended, n-grams given, state).
-# The state is the hash of the word that has begun, or whether the last character was a blank.
-_NEXT, _COUNT, _USED, _OLD, _ENDED, _GIVEN, _STATE, CURSOR = range(8)
+# n-grams, elements at the front that were there before, whether the text has ended, n-grams given, state, going on).
+# The state is the hash of the word that goes on there, if one does, or whether the last character was a blank.
+_NEXT, _COUNT, _USED, _OLD, _ENDED, _GIVEN, _STATE, _OPEN, CURSOR = range(9)
 
 
 @inner
 def new_block():
-    """(elements, n-grams) for `block`."""
-    return np.empty(_ROOM + 2, np.uint64), np.empty(_ROOM + 2, np.uint64)
+    """(elements, n-grams, sums of elements by powers of the base, a window of the text) for `block`."""
+    room = ROOM + 2
+    return np.empty(room, np.uint64), np.empty(room, np.uint64), np.empty(room, np.uint64), new_window()
 
 
 @inner
@@ -178,7 +108,8 @@ def begin(cursor, tables):
     """At the start of a text."""
     for k in range(CURSOR):
         cursor[k] = uint64(0)
-    cursor[_STATE] = uint64(tables.blanks)
+    if not tables.words:
+        cursor[_STATE] = uint64(tables.blanks)
 
 
 @inner
@@ -193,42 +124,37 @@ def fresh(cursor):
 
 
 @inner
-def block(text, plain, tables, cursor, elements, grams):
-    """Read on, until a block is full or the text has ended; how many hashes of n-grams there are in `grams`.
+def block(text, plain, tables, cursor, room):
+    """Read on, until a block is full or the text has ended; how many hashes of n-grams there are in room[1].
 
     No hash is 0. The last element of a block that is not the last is left for the next: it may be a blank at the end.
     """
+    elements, grams, sums, window = room
     used = int64(cursor[_USED])
     count = int64(cursor[_COUNT])
     old = min(used, tables.n - 1)
     for k in range(count - used + old):
         elements[k] = elements[used - old + k]
     count -= used - old
-    unmixed = count
     i = int64(cursor[_NEXT])
     state = cursor[_STATE]
-    while i < text.size and count <= _ROOM // 2:
-        stop = min(text.size, i + _ROOM - count)
-        if tables.words:
+    if tables.words:
+        open_ = cursor[_OPEN] != uint64(0)
+        while i < text.size and count <= ROOM // 2 - 2:
+            i, state, open_, count = words_of(text, i, plain, tables, window, state, open_, elements, count)
+        cursor[_OPEN] = uint64(open_)
+    else:
+        while i < text.size and count <= ROOM // 2:
+            stop = min(text.size, i + ROOM - count)
             if plain:
-                i, state, count = _words(text, i, stop, tables, state, elements, count)
+                i, state, count = _characters(text, i, stop, tables, state, elements, count)
             else:
-                i, state, count = _words_of_any(text, i, stop, tables, state, elements, count)
-        elif plain:
-            i, state, count = _characters(text, i, stop, tables, state, elements, count)
-        else:
-            i, state, count = _characters_of_any(text, i, stop, tables, state, elements, count)
+                i, state, count = _characters_of_any(text, i, stop, tables, state, elements, count)
     last = i >= text.size
-    if last and tables.words and state != uint64(0):
-        elements[count] = state
-        count += 1
     if last and tables.blanks and state != uint64(0) and count > 0:
         count -= 1
-    if tables.words:
-        for k in range(unmixed, count):
-            elements[k] = mixed(elements[k])
     used = count if last else count - 1
-    given = _rolled(elements, used, tables, grams)
+    given = _rolled(elements, used, tables, sums, grams)
     if last and given == 0 and used > 0 and cursor[_GIVEN] == uint64(0):
         given = _whole(elements, used, tables, grams)
     cursor[_NEXT], cursor[_COUNT], cursor[_USED], cursor[_OLD] = uint64(i), uint64(count), uint64(used), uint64(old)
@@ -238,32 +164,35 @@ def block(text, plain, tables, cursor, elements, grams):
 
 
 @inner
-def _rolled(elements, count, tables, grams):
+def _rolled(elements, count, tables, sums, grams):
+    """Of each n-gram the sum of elements[k + j] * base^j, from sums[k], that over all elements before k."""
     n = tables.n
-    given = max(count - n + 1, 0)
-    if given == 0:
-        return given
     h = uint64(0)
-    for k in range(n - 1):
-        h = h * tables.base + elements[k]
-    out = uint64(0)
+    for k in range(count):
+        sums[k] = h
+        h += elements[k] * tables.powers[k]
+    sums[count] = h
+    given = max(count - n + 1, 0)
     for k in range(given):
-        h = h * tables.base + (elements[k + n - 1] - out)
-        grams[k] = h
-        out = elements[k] * tables.power
-    for k in range(given):
-        grams[k] = _never_0(mixed(grams[k]))
+        grams[k] = _never_0(_stirred((sums[k + n] - sums[k]) * tables.inverse[k]))
     return given
 
 
 @inner
 def _whole(elements, count, tables, grams):
     """One hash of a text of fewer elements than an n-gram."""
-    h = uint64(count)
+    h = uint64(count) * _GOLDEN
     for k in range(count):
-        h = h * tables.base + elements[k]
+        h += elements[k] * tables.powers[k]
     grams[0] = _never_0(mixed(h))
     return 1
+
+
+@inner
+def _stirred(x):
+    """A bijection, enough where the bits of x are those of hashes."""
+    x = (x ^ (x >> uint64(32))) * uint64(0xD6E8FEB86659FD93)
+    return x ^ (x >> uint64(32))
 
 
 @inner

@@ -17,6 +17,8 @@ from robodf.errors import OptionError
 
 MOST = 64
 """The longest n-gram."""
+ROOM = 2048
+"""Elements (words, characters) worked on at a time: with what is made of them they stay in the nearest cache."""
 GOLDEN = 0x9E3779B97F4A7C15
 _BASE = 0xD1342543DE82EF95  # of polynomial hashes: 5 modulo 8, so of the highest order modulo 2^64
 _ALL = (1 << 64) - 1
@@ -77,15 +79,18 @@ class Tables(NamedTuple):
     blanks: bool
     """Characters only: whether runs of what separates become one blank, and none at the ends."""
     value: np.ndarray
-    """(256,) uint64: what a byte adds to a hash; for words 0 where it separates."""
+    """(256,) uint64: the hash of a character of ASCII."""
     keep: np.ndarray
     """(256,) uint64: all bits, or 0 where the byte separates."""
+    runs: np.ndarray
+    """(9,) uint8: first byte and length of up to four runs of ASCII that separates nothing; what makes a letter lower
+    case."""
     separates: np.ndarray
     """(0x110000 / 64,) uint64: a bit for each code point."""
-    base: np.uint64
-    """Of the polynomial hash of an n-gram."""
-    power: np.uint64
-    """base^n: what takes an element out of it."""
+    powers: np.ndarray
+    """uint64: base^k, k = 0, 1, ..., of the polynomial hash of an n-gram."""
+    inverse: np.ndarray
+    """uint64: base^-k."""
 
 
 @cache
@@ -102,12 +107,26 @@ def tables(shingle: Words | Chars, normalize: str | None) -> Tables:
             value[code] = value[code + 32]
         if parts_words(character) if text else words and character in ASCII_BLANK:
             keep[code] = 0
-            value[code] = 0 if words else value[ord(" ")]
+            value[code] = value[ord(" ")]
     separates = bits(text) if text or words else np.zeros_like(bits(False))
-    for table in (value, keep, separates):
+    runs = np.array([*_runs(keep[:128] != 0), 32 if text else 0], np.uint8)
+    powers, inverse = _powers(_BASE), _powers(pow(_BASE, -1, 1 << 64))
+    for table in (value, keep, runs, separates, powers, inverse):
         table.setflags(write=False)
-    power = pow(_BASE, shingle.n, 1 << 64)
-    return Tables(shingle.n, words, blanks, value, keep, separates, np.uint64(_BASE), np.uint64(power))
+    return Tables(shingle.n, words, blanks, value, keep, runs, separates, powers, inverse)
+
+
+def _runs(inside: np.ndarray) -> list[int]:
+    """First and length of each of the runs of what is inside, of which there are at most four, and then 0, 0."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]])))
+    found = [number for first, end in edges.reshape(-1, 2).tolist() for number in (first, end - first)]
+    return found + [0] * (8 - len(found))
+
+
+def _powers(base: int) -> np.ndarray:
+    made = np.ones(ROOM + 2, np.uint64)
+    made[1:] = base
+    return np.cumprod(made, dtype=np.uint64)
 
 
 def splitmix(seed: int, count: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from robodf.plan.resolve import expand, flatten
 if TYPE_CHECKING:
     from robodf.frame.frame import PipelineDataFrame
 
-_FORMAT = 1  # of the file, and of the keys: raised whenever a kernel gives other keys
+_FORMAT = 2  # of the file, and of the keys: raised whenever a kernel gives other keys
 _MARK = "robodf.dedup_index"
 
 

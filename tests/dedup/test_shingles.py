@@ -191,6 +191,56 @@ def test_texts_longer_than_a_block_are_read_as_if_there_were_none():
             assert len(found) == len(shingles(text, shingle, "text"))
 
 
+def test_words_longer_than_what_is_read_at_a_time():
+    """A word has one hash, wherever it stands and in whatever text."""
+    draw = np.random.Generator(np.random.PCG64(10))
+    for letters in ("abcXYZ", "abé中", "中文", "é"):
+        for size in (1, 7, 8, 9, 15, 16, 17, 56, 57, 64, 65, 1000, 2031, 2032, 2033, 2047, 2048, 2049, 4096, 5000):
+            word = "".join(draw.choice(list(letters), size).tolist())
+            alone, after, among, other, longer = hashes(
+                pl.Series([word, "b " * 37 + word, f"é—{word} x", word[:-1] + "q", word + "q"]), Words(1)
+            )
+            assert len(alone) == len(other) == len(longer) == 1
+            assert len(after | alone) == 2
+            assert alone < after
+            assert alone < among
+            assert len(alone | other | longer) == 3
+
+
+def test_texts_that_end_anywhere_in_what_is_read_at_a_time():
+    for size in (*range(1, 140), *range(2040, 2060), *range(4090, 4100)):
+        text = ("pick up The red_block2, " * 200)[:size]
+        found, padded = hashes(pl.Series([text, text + " —"]), Words(2))
+        assert found == padded
+        assert len(found) == len(shingles(text, Words(2), "text"))
+
+
+def test_bytes_beyond_the_end_of_a_word_are_unlike_any_letter():
+    rows = ["a\0", "a", "a\0\0", "\0", "a" * 16, "a" * 16 + "\0", "a" * 8, "a" * 8 + "\0"]
+    assert len(set().union(*hashes(pl.Series(rows), Words(1), None))) == len(rows)
+
+
+def test_minima_are_those_of_all_orders():
+    import numba
+
+    from robodf.dedup.lanes import LANES, lower_minima
+
+    @numba.njit
+    def lowered(minima, hashes, factors, offsets):
+        lower_minima(
+            minima.ctypes.data, hashes.ctypes.data, hashes.size, factors.ctypes.data, offsets.ctypes.data
+        )  # fmt: skip
+        return minima
+
+    factors, offsets = minhash.orders(LANES)
+    for count in (0, 1, 2, 7, 300):
+        x = splitmix(5, count)
+        minima = np.full(LANES, 2**32 - 1, np.uint32)
+        orders = factors[:, None] * (x >> np.uint64(32)).astype(np.uint32)[None] + offsets[:, None]
+        expected = orders.min(axis=1, initial=2**32 - 1)
+        assert (lowered(minima, x, factors, offsets) == expected).all()
+
+
 def test_what_is_equal_to_the_reader_is_equal():
     alike = ["Grasp the RED cup.", "grasp, the red cup", "  GRASP\tthe\n\nred   cup!!!", "grasp—the “red” cup 👍"]
     for shingle in (Words(2), Chars(3)):
@@ -251,4 +301,4 @@ def test_keys_stay_what_they_are_as_they_are_saved():
             keys = Fuzzy(shingle=shingle, normalize=normalize).keys(rows)
             digest.update(keys.bands.astype("<u8").tobytes())
             digest.update(keys.same.astype("<u8").tobytes())
-    assert digest.hexdigest() == "46d33e513b3e8a96"
+    assert digest.hexdigest() == "cad1a9cd699e965a"

@@ -511,7 +511,7 @@ def test_other_arguments() -> None:
 def test_explain_says_what_is_compared() -> None:
     text = str(FRAME.dedup("t", method="fuzzy", within="n", keep=rd.best("n")).explain())
     assert "Dedup on t within n, keep best by" in text
-    assert "jaccard of chars(5) >= 0.8, 26 bands x 8 rows, recall >= 0.9915" in text
+    assert "jaccard of chars(5) >= 0.8, 20 bands x 7 rows, recall >= 0.9909" in text
     assert "Clusters on all columns, keep last: exact" in str(FRAME.clusters(keep="last").explain())
     assert "SimilarPairs on t" in str(FRAME.similar_pairs("t").explain())
     assert "Dedup on t, keep first: exact, each verified by value, null equals null" in str(

@@ -72,7 +72,7 @@ def test_a_dedup_in_partitions(df, cuts) -> None:
                                     Unique on __robodf_better, __robodf_worse, keep any
                                       Candidates, of a key with more than 64 rows with its best 64
                                         Shuffle by hash of [col("__robodf_key")] to 3 partitions
-                                          RowKeys jaccard of chars(5) >= 0.8, 26 bands x 8 rows, recall >= 0.9915
+                                          RowKeys jaccard of chars(5) >= 0.8, 20 bands x 7 rows, recall >= 0.9909
                                             #3 Select [__robodf_value, __robodf_rank_0, __robodf_row=col("__robodf_row").cast(Int64)]
                                               RowIndex __robodf_row
                                                 Count partitions

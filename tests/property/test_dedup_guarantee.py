@@ -548,7 +548,7 @@ def test_the_promises_of_other_methods(everywhere, method: str) -> None:
     for keep, within in (("first", None), (rd.best("q"), "g")):
         asked = {"method": method, "threshold": least, "keep": keep, "within": within}
         alike = {(a, b): s for (a, b), s in whole.items() if not within or groups[a] == groups[b]}
-        found = everywhere(rows, lambda df: df.clusters("v", **asked), parts=(3,))  # noqa: B023
+        found = everywhere(rows, lambda df: df.clusters("v", **asked), parts=(3, 8))  # noqa: B023
         rank = worth(rows, keep)
         kept = found["is_kept"].to_list()
         for k, (witness, near) in enumerate(found.select("cluster_id", "similarity").iter_rows()):
@@ -579,7 +579,7 @@ def test_pairs_components_and_earlier_rows_of_other_methods(everywhere, method: 
     earlier, own = rows.head(fixed), rows.slice(fixed).with_columns(i=pl.col("i") - fixed)
     asked = {"method": method, "threshold": least}
     alike = all_pairs(values, similarity, least - 1e-5)
-    found = everywhere(own, lambda df: df.similar_pairs("v", against=earlier, **asked), parts=(3,))
+    found = everywhere(own, lambda df: df.similar_pairs("v", against=earlier, **asked), parts=(3, 8))
     mine = {(lo + fixed if lo >= 0 else -1 - lo, hi + fixed): s for lo, hi, s in found.iter_rows()}
     assert len(mine) == found.height
     for pair, s in mine.items():
@@ -589,7 +589,7 @@ def test_pairs_components_and_earlier_rows_of_other_methods(everywhere, method: 
     assert any(pair[0] < fixed for pair in mine)
     for keep, link in (("last", "component"), ("none", "representative"), ("first", "representative")):
         all_asked = {"against": earlier, "keep": keep, "link": link, **asked}
-        clusters = everywhere(own, lambda df: df.clusters("v", **all_asked), parts=(3,))  # noqa: B023
+        clusters = everywhere(own, lambda df: df.clusters("v", **all_asked), parts=(3, 8))  # noqa: B023
         near = {k for pair in mine for k in pair if k >= fixed}
         before = {b for a, b in mine if a < fixed}
         goes = set((clusters.filter(~pl.col("is_kept"))["i"] + fixed).to_list())
