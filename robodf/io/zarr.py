@@ -46,7 +46,8 @@ def read_zarr(
     equally long. A filter on these light columns reads only the chunks that hold the rows left, each once.
 
     Arrays of objects are refused where they are read: their codecs unpickle. FileFormatError for damage; with
-    `on_error="skip"` or `"collect"` a folder that cannot be indexed is left out and unreadable values are null (told in `df.errors`).
+    `on_error="skip"` or `"collect"` a folder that cannot be indexed is left out, and values that cannot be read are
+    null (told in `df.errors`).
 
     A zip of a folder is `"zip://::replay_buffer.zarr.zip"`. Blosc needs `pip install 'robodf[zarr]'`.
 
