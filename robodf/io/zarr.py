@@ -293,7 +293,7 @@ def _as_dataset(array: Array) -> Dataset:
 
 
 def zarr_rows(paths: list[str], array: str | None, on_error: str, storage: dict | None) -> ZarrRows:
-    """A source over folders. Their metadata is read now, and the ends of episodes when rows are counted."""
+    """A source over folders. Their metadata and the ends of episodes are read now."""
     from robodf.io.logs.model import check_on_error
 
     check_on_error(on_error)
@@ -313,6 +313,8 @@ def zarr_rows(paths: list[str], array: str | None, on_error: str, storage: dict 
                 if not any(isinstance(a, Array) for a in found.values()):
                     raise error
             mine, episodes = _columns(path, found, array)
+            last = found.get(ENDS)
+            ends = episode_ends(Store(path, options), last).tobytes() if episodes and isinstance(last, Array) else b""
             if by_episode is not None and episodes != by_episode:
                 raise FileFormatError(f"{path}: episodes in some folders only; read them apart, or pass array=")
             _unite(columns, mine, path)
@@ -325,7 +327,9 @@ def zarr_rows(paths: list[str], array: str | None, on_error: str, storage: dict 
         kept.append(path)
         known.append(found)
         sizes = sum(a.row_bytes * a.shape[0] for a in found.values() if isinstance(a, Array) and a.shape)
-        states.append((min(sizes, 1 << 62), hashlib.sha256(repr(sorted(found.items(), key=str)).encode()).hexdigest()))
+        # What an index is made of: metadata, and where episodes end.
+        digest = hashlib.sha256(repr(sorted(found.items(), key=str)).encode() + ends).hexdigest()
+        states.append((min(sizes, 1 << 62), digest))
     if not kept:
         raise FileFormatError(f"read_zarr: none of the folders can be read: {empty.problems[0]['error']}")
     return replace(empty, paths=tuple(kept), state=tuple(states), numbers=(), columns=tuple(columns.values()),
