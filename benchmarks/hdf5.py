@@ -190,9 +190,9 @@ def main() -> None:
         f"`robodf.read_hdf5(path)...collect()`, from the path to the values, against loops over h5py {version('h5py')} "
         "as its users write them (`[file[f'data/demo_{k}/actions'][:] for k in ...]`, concatenated). The values are "
         "compared. The first line of each query opens the file anew: robodf has kept nothing of it. `again` is a later "
-        "query of the same process, which knows where the demos are. Daft is no peer: 0.7.26 reads keys, attributes and "
-        "metadata of HDF5 files, and values only in a user's function over h5py; pyfive 1.3 takes 70 ms for each demo of "
-        "such a file, as it lists the group for each path.\n"
+        "query of the same process, which knows where the demos are. Daft is no peer: 0.7.26 reads keys, attributes "
+        "and metadata of HDF5 files, and values only in a user's function over h5py; pyfive 1.3 takes 70 ms for each "
+        "demo of such a file, as it lists the group for each path.\n"
     )
     with rd.config(progress=False):
         compare(report, files, rounds)

@@ -286,8 +286,7 @@ class IndexedFiles(Source):
             types = {name: self.schema[name] for name in columns}
             if {name: found.schema.get(name) for name in columns} != types:
                 raise FileFormatError(f"{self.paths[k]}: the index of {self.name} has {found.schema}, not {types}")
-            if kept:
-                _indexes.put(key, found)
+            _indexes.put(key, found)
         return found
 
     @property
