@@ -317,7 +317,8 @@ def zarr_rows(paths: list[str], array: str | None, on_error: str, storage: dict 
             if by_episode is not None and episodes != by_episode:
                 raise FileFormatError(f"{path}: episodes in some folders only; read them apart, or pass array=")
             _unite(columns, mine, path)
-            ends = episode_ends(store, found[ENDS]).tolist() if episodes else None
+            last = found.get(ENDS) if episodes else None
+            ends = episode_ends(store, last).tolist() if isinstance(last, Array) else None
         except FileFormatError as error:
             if on_error == "raise":
                 raise

@@ -28,6 +28,7 @@ decompressed a second time, which costs some times what decoding does."""
 
 _ROW = 64 << 10  # bytes of a row, of which nothing is known but that it has a heavy column
 _ROWS = 1000.0  # of an input of which nothing is known
+_MANY = 1e15  # more than any limit or sample leaves
 
 
 def fetch_late(plan: Plan) -> Plan | None:
@@ -64,7 +65,7 @@ def fetch_late(plan: Plan) -> Plan | None:
     rows: dict[int, float] = {}
     for scan in scans:
         way = _way_up(scan, wanted[id(scan)], above)
-        if not any(way.stops[1:]):
+        if not any(way.stops[1:]) or not _leaves_fewer(way):
             continue
         rows = rows or _rows(plan)
         late = _paying(way, rows)
@@ -169,6 +170,11 @@ def _way_up(scan: Scan, wanted: frozenset[str], above: dict[int, list[tuple[Plan
             at = up
     way.stops[-1].extend((name, column) for column, name in live.items())
     return way
+
+
+def _leaves_fewer(way: _Way) -> bool:
+    """Whether any node on the way leaves out rows, of however many: else nothing is asked of the files."""
+    return any(n.survivors(k, *(_MANY for _ in n.inputs())) < 1 for n, k in way.nodes)
 
 
 def _paying(way: _Way, rows: dict[int, float]) -> dict[int, Expected]:
