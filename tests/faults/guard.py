@@ -33,13 +33,14 @@ class Guard:
         self._readable: tuple[str, ...] = ()
         self._writable = ""
         own = {ROOT, sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), "/proc", "/sys", "/dev", "/usr"}
-        self._ours = tuple(os.path.realpath(path) + os.sep for path in own)
+        found = {os.path.realpath(path) for path in (*own, *filter(os.path.isdir, sys.path))}
+        self._ours = tuple(path + os.sep for path in found)
         sys.addaudithook(self._hook)
 
     @contextmanager
     def watching(self, target: Path, temporary: Path) -> Iterator[None]:
         self.broken = []
-        self._readable = (str(target), str(target) + os.sep, str(temporary), str(temporary) + os.sep)
+        self._readable = (str(target) + os.sep, str(temporary) + os.sep)
         self._writable = str(temporary) + os.sep
         self._on = True
         try:
@@ -69,7 +70,7 @@ class Guard:
         if writes and not real.startswith(self._writable):
             self._break(f"{event}: writes {real}")
         # A name without a file is looked for, by importlib too, and gives nothing away.
-        elif not real.startswith((*self._readable, *self._ours)) and os.path.exists(real):
+        elif not (real + os.sep).startswith((*self._readable, *self._ours)) and os.path.exists(real):
             self._break(f"{event}: reads {real}")
 
     def _break(self, said: str) -> None:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import io
 import json
 import pickle
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import msgpack
 import polars as pl
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "io"))
-
+import samples_archives
 import samples_clouds
+import samples_hdf5
+import samples_images
 import samples_lerobot
 import samples_pcap
 import samples_trajectory
 import samples_video
+import samples_zarr
 import test_binary_files as binary
 import test_protobuf_files as protobuf
 from test_robots import ARM, WORLD
@@ -169,7 +169,7 @@ KINDS: dict[str, Kind] = {
     "ndjson": files(rd.read_ndjson, of=partial(text_tables, "ndjson")),
     "json": files(rd.read_json, of=partial(text_tables, "json")),
     "ipc": files(rd.read_ipc, of=ipc_files, as_named=".arrow"),
-    "text": files(*(partial(rd.read_text, mode=m) for m in ("line", "paragraph")), of=lambda: TEXT),
+    "text": files(*(partial(rd.read_text, mode=m, on_error="raise") for m in ("line", "paragraph")), of=lambda: TEXT),
     "documents": files(partial(rd.read_text, mode="document"), of=lambda: TEXT),
     "yaml": files(rd.read_yaml, of=lambda: YAML),
     "calibration": files(rd.read_calibration, of=lambda: YAML),
@@ -192,5 +192,11 @@ KINDS: dict[str, Kind] = {
     **{name: files(partial(rd.read_video, streams="all"), of=samples_video.samples, ending=ends)
        for name, ends in VIDEO_KINDS.items()},
     "lerobot": folders(*_FRAMES, of=samples_lerobot.samples),
+    "images": files(rd.read_images, partial(rd.read_images, size=(8, 8)), of=samples_images.samples),
+    "zip": files(rd.read_zip, of=samples_archives.samples, ending=".zip"),
+    "tar": files(rd.read_tar, of=samples_archives.samples, ending=(".tar", ".gz", ".bz2", ".xz", ".zst")),
+    "webdataset": files(rd.read_webdataset, of=samples_archives.samples, ending=(".tar", ".gz", ".zst")),
+    "hdf5": files(rd.read_hdf5, partial(rd.read_hdf5, layout="datasets"), of=samples_hdf5.samples),
+    "zarr": Kind(samples_zarr.folders, (rd.read_zarr,)),
     "cosmos": folders(rd.read_cosmos, of=cosmos_files, never=(".pickle",)),
 }  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 from samples_lerobot import samples
 
 import robodf as rd
-from robodf.errors import RobodfError
+from robodf.errors import FileFormatError, RobodfError
 
 KINDS = ("meta", ".parquet", ".mp4")
 
@@ -102,6 +102,24 @@ def test_metadata_of_any_shape_reads_or_says_what_is_wrong(
                 said.append(str(error))
     assert all("meta/" in text for text in said)
     assert 12 in heights  # the frames are there whatever the metadata says, at least where problems are collected
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "table"),
+    [("v2", "tasks.jsonl", "tasks"), ("v2", "episodes.jsonl", "episodes"), ("v2", "episodes_stats.jsonl", "stats"),
+     ("v3", "tasks.parquet", "tasks"), ("v3", "episodes/chunk-000/file-000.parquet", "episodes"),
+     ("v3", "stats.json", "stats")],
+)  # fmt: skip
+def test_what_a_table_lacks_is_told(
+    whole: dict[str, bytes], tmp_path: Path, version: str, name: str, table: str
+) -> None:
+    write(tmp_path, whole, version)
+    (tmp_path / version / "meta" / name).write_bytes(b"{")
+    with pytest.raises(FileFormatError, match=name.rsplit("/", 1)[-1]):
+        rd.read_lerobot(tmp_path / version, table=table)
+    df = rd.read_lerobot(tmp_path / version, table=table, on_error="collect")
+    df.filter(rd.col(df.columns[0]).is_not_null()).head(1).collect()
+    assert any(file.endswith(name) for file in df.errors["file"])
 
 
 def test_a_link_to_itself_and_strange_names_are_no_files_of_the_set(whole: dict[str, bytes], tmp_path: Path) -> None:
