@@ -29,14 +29,12 @@ from mutated_kinds import KINDS, DataSet, cosmos_files
 SECRET = "open-sesame"
 """What the files around a data set hold: it must not come out of any frame."""
 
-_CAMERA = samples_lerobot.CAMERA
-
 
 def surroundings(folder: Path) -> None:
     """Files beside the folder `target` in which data sets lie: what they must not reach."""
     (folder / "secret.txt").write_text(SECRET)
     (folder / "secret.json").write_text(json.dumps([{"a": SECRET}]))
-    (folder / "secret.mp4").write_bytes(samples_video.samples()["h264.mp4"])
+    (folder / "secret.mp4").write_bytes(samples_video.video("mp4", "libx264", frames=5))
     rows = samples_lerobot.rows(0, 0, 5).with_columns(note=pl.lit(SECRET))
     rows.write_parquet(folder / "secret.parquet")
 
@@ -48,21 +46,31 @@ class Code:
         return print, (SECRET,)
 
 
-def lerobot(change: Callable[[dict[str, Any]], Any], version: str = "v2") -> DataSet:
-    """A data set with a changed info.json."""
-    files = dict(KINDS["lerobot"].sets[version])
-    info = json.loads(files["meta/info.json"])
-    change(info)
-    return {**files, "meta/info.json": json.dumps(info).encode()}
+def one(kind: str, ending: str, make: Callable[[], bytes | str]) -> tuple[str, Callable[[], DataSet]]:
+    """A data set of one file."""
+
+    def files() -> DataSet:
+        data = make()
+        return {f"a{ending}": data.encode() if isinstance(data, str) else data}
+
+    return kind, files
 
 
-def without_videos(files: DataSet) -> DataSet:
-    return {name: data for name, data in files.items() if not name.endswith(".mp4")}
+def lerobot(version: str = "v2", videos: bool = True, feature: tuple[str, list[int]] | None = None,
+            **changes: Any) -> DataSet:  # fmt: skip
+    """A data set with a changed info.json: other values, or another shape of a feature."""
+    files = KINDS["lerobot"].sets[version]
+    info = json.loads(files["meta/info.json"]) | changes
+    if feature is not None:
+        name, shape = feature
+        info["features"][name] = {"dtype": "float32"} | info["features"].get(name, {}) | {"shape": shape}
+    kept = {name: data for name, data in files.items() if videos or not name.endswith(".mp4")}
+    return {**kept, "meta/info.json": json.dumps(info).encode()}
 
 
 def lerobot_images(name: str) -> DataSet:
     """Images of a data set that lie where a Parquet file says."""
-    files = dict(lerobot(lambda info: info["features"].update(image={"dtype": "image", "shape": [4, 4, 3]})))
+    files = dict(lerobot(feature=("image", [4, 4, 3])))
     out = io.BytesIO()
     image = pl.Series("image", [{"bytes": None, "path": name}] * 5)
     samples_lerobot.rows(0, 0, 5).with_columns(image).write_parquet(out)
@@ -150,7 +158,9 @@ def png(width: int, height: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
 
 
 _ENTITY = '<?xml version="1.0"?><!DOCTYPE robot [<!ENTITY e SYSTEM "{}">]><robot name="r"><link name="&e;"/></robot>'
@@ -162,7 +172,10 @@ _INCLUDE = ('<robot name="r" xmlns:xi="http://www.w3.org/2001/XInclude"><link na
             '<xi:include href="../secret.txt" parse="text"/></robot>')  # fmt: skip
 _ALIASES = "a0: &a0 [x, x]\n" + "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 10)}]\n" for k in range(1, 12))
 _MERGES = "m0: &m0 {a: 1}\n" + "".join(f"m{k}: &m{k} {{<<: [{', '.join([f'*m{k - 1}'] * 9)}]}}\n" for k in range(1, 12))
+_POSTSCRIPT = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(../touched) (w) file\n"
+_CLIPS = b"file_name,prompt\n../secret.mp4,x\n"
 _PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n"
+_X = "property float x\n"
 _PLY = "ply\nformat {} 1.0\nelement vertex {}\n{}end_header\n"
 _BOMBS: dict[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstandard.compress,
@@ -175,68 +188,76 @@ def las_of(points: int) -> bytes:
     return bytes(data)
 
 
+def packed_points() -> bytes:
+    return samples_clouds.pcd("binary_compressed", WIDTH="119304647", POINTS="119304647")
+
+
+def large_packet() -> bytes:
+    return samples_pcap.pcap([]) + struct.pack("<4I", 0, 0, 2**32 - 1, 2**32 - 1)
+
+
 def block(kind: int, size: int) -> bytes:
     return samples_pcap.pcapng([]) + struct.pack("<II", kind, size) + bytes(64)
 
 
 HOSTILE: dict[str, tuple[str, Callable[[], DataSet]]] = {
-    "an entity that is a file": ("urdf", lambda: {"a.urdf": _ENTITY.format("../secret.txt").encode()}),
-    "an entity that is a file of the system": ("urdf", lambda: {"a.urdf": _ENTITY.format("file:///etc/passwd").encode()}),
-    "an entity of the network": ("urdf", lambda: {"a.urdf": _ENTITY.format("http://127.0.0.1:9/x").encode()}),
-    "a DTD that is a file": ("urdf", lambda: {"a.urdf": _DTD.encode()}),
-    "a billion laughs": ("urdf", lambda: {"a.urdf": _LAUGHS.encode()}),
-    "a long entity many times": ("urdf", lambda: {"a.urdf": _QUADRATIC.encode()}),
-    "an XInclude": ("urdf", lambda: {"a.urdf": _INCLUDE.encode()}),
-    "deep elements": ("urdf", lambda: {"a.urdf": b'<robot name="r">' + b"<a>" * 100_000}),
-    "a billion laughs in a world": ("sdf", lambda: {"a.sdf": _LAUGHS.replace("robot", "sdf").encode()}),
-    "an entity in a world": ("sdf", lambda: {"a.sdf": _ENTITY.format("../secret.txt").replace("robot", "sdf").encode()}),
-    "models in models": ("sdf", lambda: {"a.sdf": b"<sdf>" + b'<model name="m">' * 50_000}),
-    "aliases of aliases": ("yaml", lambda: {"a.yaml": _ALIASES.encode()}),
-    "merges of merges": ("yaml", lambda: {"a.yaml": _MERGES.encode()}),
-    "an alias of itself": ("yaml", lambda: {"a.yaml": b"a: &a [*a]"}),
-    "deep lists": ("yaml", lambda: {"a.yaml": b"a: " + b"[" * 100_000}),
-    "deep blocks": ("yaml", lambda: {"a.yaml": b"- " * 20_000 + b"1"}),
-    "a tag of Python": ("yaml", lambda: {"a.yaml": b'a: !!python/object/apply:os.system ["touch ../touched"]\n'}),
-    "a number of many digits": ("yaml", lambda: {"a.yaml": b"a: " + b"9" * 200_000}),
-    "a number of base 60": ("yaml", lambda: {"a.yaml": b"a: 1" + b":59" * 50_000}),
-    "aliases in a calibration": ("calibration", lambda: {"a.yaml": _ALIASES.encode()}),
-    "a large matrix": ("calibration", lambda: {"a.yaml": b"camera_matrix: {rows: 100000, cols: 100000, data: [1]}"}),
-    "deep JSON": ("json", lambda: {"a.json": b'[{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}]"}),
-    "deep objects": ("json", lambda: {"a.json": b"[" + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"]"}),
-    "open lists": ("json", lambda: {"a.json": b"[" * 500_000}),
-    "deep JSON on a line": ("ndjson", lambda: {"a.ndjson": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"}),
-    "deep objects on a line": ("ndjson", lambda: {"a.ndjson": b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"\n"}),
-    "many columns": ("csv", lambda: {"a.csv": b"a," * 20_000 + b"\n" + b"1," * 20_000}),
-    "an open quote": ("csv", lambda: {"a.csv": b'a,b\n"' + b"x,\n" * 300_000}),
-    "deep MessagePack": ("msgpack", lambda: {"a.msgpack": b"\x91" * 200_000 + b"\1"}),
-    "maps in maps": ("msgpack", lambda: {"a.msgpack": b"\x81\xa1a" * 100_000 + b"\1"}),
-    "an array of four billion": ("msgpack", lambda: {"a.msgpack": b"\xdd\xff\xff\xff\xff" + b"\1" * 100}),
-    "a map of four billion": ("msgpack", lambda: {"a.msgpack": b"\xdf\xff\xff\xff\xff" + b"\xa1a\1" * 100}),
-    "bytes of four billion": ("msgpack", lambda: {"a.msgpack": b"\xc6\xff\xff\xff\xff" + b"\1" * 100}),
-    "many points without fields": ("ply", lambda: {"a.ply": _PLY.format("ascii", 10**12, "").encode()}),
-    "many points of text": ("ply", lambda: {"a.ply": _PLY.format("ascii", 10**12, "property float x\n").encode()}),
-    "many points of bytes": ("ply", lambda: {"a.ply": _PLY.format("binary_little_endian", 2**62, "property float x\n").encode()}),
-    "many properties": ("ply", lambda: {"a.ply": _PLY.format("ascii", 1, "property float x\n" * 100_000).encode()}),
-    "many points": ("pcd", lambda: {"a.pcd": samples_clouds.pcd("binary", WIDTH=str(2**40), POINTS=str(2**40))}),
-    "a field of many numbers": ("pcd", lambda: {"a.pcd": samples_clouds.pcd("ascii", COUNT="1 1 1 1 1 1000000000")}),
-    "compressed points of four billion bytes": ("pcd", lambda: {"a.pcd": samples_clouds.pcd("binary_compressed", WIDTH="119304647", POINTS="119304647")}),
-    "more points than numbers": ("las", lambda: {"a.las": las_of(2**64 - 1)}),
-    "blocks of no bytes": ("pcap", lambda: {"a.pcapng": block(6, 0)}),
-    "blocks of four billion bytes": ("pcap", lambda: {"a.pcapng": block(6, 2**32 - 4)}),
-    "packets of four billion bytes": ("pcap", lambda: {"a.pcap": samples_pcap.pcap([]) + struct.pack("<4I", 0, 0, 2**32 - 1, 2**32 - 1)}),
-    "a playlist of a file": ("video", lambda: {"a.mp4": _PLAYLIST.format("../secret.mp4").encode()}),
-    "a playlist of the network": ("video", lambda: {"a.mp4": _PLAYLIST.format("http://127.0.0.1:9/x.mp4").encode()}),
-    "a list of parts": ("video", lambda: {"a.mp4": b"ffconcat version 1.0\nfile ../secret.mp4\n"}),
-    "a picture of two billion": ("images", lambda: {"a.png": png(2**31 - 1, 2**31 - 1)}),
-    "a picture of many pixels": ("images", lambda: {"a.png": png(60_000, 60_000)}),
-    "PostScript": ("images", lambda: {"a.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(../touched) (w) file\n"}),
+    "an entity that is a file": one("urdf", ".urdf", lambda: _ENTITY.format("../secret.txt")),
+    "an entity that is a file of the system": one("urdf", ".urdf", lambda: _ENTITY.format("file:///etc/passwd")),
+    "an entity of the network": one("urdf", ".urdf", lambda: _ENTITY.format("http://127.0.0.1:9/x")),
+    "a DTD that is a file": one("urdf", ".urdf", lambda: _DTD),
+    "a billion laughs": one("urdf", ".urdf", lambda: _LAUGHS),
+    "a long entity many times": one("urdf", ".urdf", lambda: _QUADRATIC),
+    "an XInclude": one("urdf", ".urdf", lambda: _INCLUDE),
+    "deep elements": one("urdf", ".urdf", lambda: b'<robot name="r">' + b"<a>" * 100_000),
+    "a billion laughs in a world": one("sdf", ".sdf", lambda: _LAUGHS.replace("robot", "sdf")),
+    "an entity in a world": one("sdf", ".sdf", lambda: _ENTITY.format("../secret.txt").replace("robot", "sdf")),
+    "models in models": one("sdf", ".sdf", lambda: b"<sdf>" + b'<model name="m">' * 50_000),
+    "aliases of aliases": one("yaml", ".yaml", lambda: _ALIASES),
+    "merges of merges": one("yaml", ".yaml", lambda: _MERGES),
+    "an alias of itself": one("yaml", ".yaml", lambda: b"a: &a [*a]"),
+    "deep lists": one("yaml", ".yaml", lambda: b"a: " + b"[" * 100_000),
+    "deep blocks": one("yaml", ".yaml", lambda: b"- " * 20_000 + b"1"),
+    "a tag of Python": one("yaml", ".yaml", lambda: b'a: !!python/object/apply:os.system ["touch ../touched"]\n'),
+    "a number of many digits": one("yaml", ".yaml", lambda: b"a: " + b"9" * 200_000),
+    "a number of base 60": one("yaml", ".yaml", lambda: b"a: 1" + b":59" * 50_000),
+    "aliases in a calibration": one("calibration", ".yaml", lambda: _ALIASES),
+    "a large matrix": one("calibration", ".yaml", lambda: b"camera_matrix: {rows: 100000, cols: 100000, data: [1]}"),
+    "deep JSON": one("json", ".json", lambda: b'[{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}]"),
+    "deep objects": one("json", ".json", lambda: b"[" + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"]"),
+    "open lists": one("json", ".json", lambda: b"[" * 500_000),
+    "deep JSON on a line": one("ndjson", ".ndjson", lambda: b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"),
+    "deep objects on a line": one("ndjson", ".ndjson", lambda: b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"\n"),
+    "many columns": one("csv", ".csv", lambda: b"a," * 20_000 + b"\n" + b"1," * 20_000),
+    "an open quote": one("csv", ".csv", lambda: b'a,b\n"' + b"x,\n" * 300_000),
+    "deep MessagePack": one("msgpack", ".msgpack", lambda: b"\x91" * 200_000 + b"\1"),
+    "maps in maps": one("msgpack", ".msgpack", lambda: b"\x81\xa1a" * 100_000 + b"\1"),
+    "an array of four billion": one("msgpack", ".msgpack", lambda: b"\xdd\xff\xff\xff\xff" + b"\1" * 100),
+    "a map of four billion": one("msgpack", ".msgpack", lambda: b"\xdf\xff\xff\xff\xff" + b"\xa1a\1" * 100),
+    "bytes of four billion": one("msgpack", ".msgpack", lambda: b"\xc6\xff\xff\xff\xff" + b"\1" * 100),
+    "many points without fields": one("ply", ".ply", lambda: _PLY.format("ascii", 10**12, "")),
+    "many points of text": one("ply", ".ply", lambda: _PLY.format("ascii", 10**12, _X)),
+    "many points of bytes": one("ply", ".ply", lambda: _PLY.format("binary_little_endian", 10**17, _X)),
+    "many properties": one("ply", ".ply", lambda: _PLY.format("ascii", 1, _X * 100_000)),
+    "many points": one("pcd", ".pcd", lambda: samples_clouds.pcd("binary", WIDTH=str(2**40), POINTS=str(2**40))),
+    "a field of many numbers": one("pcd", ".pcd", lambda: samples_clouds.pcd("ascii", COUNT="1 1 1 1 1 1000000000")),
+    "compressed points of four billion bytes": one("pcd", ".pcd", packed_points),
+    "more points than numbers": one("las", ".las", lambda: las_of(2**64 - 1)),
+    "blocks of no bytes": one("pcap", ".pcapng", lambda: block(6, 0)),
+    "blocks of four billion bytes": one("pcap", ".pcapng", lambda: block(6, 2**32 - 4)),
+    "packets of four billion bytes": one("pcap", ".pcap", large_packet),
+    "a playlist of a file": one("video", ".mp4", lambda: _PLAYLIST.format("../secret.mp4")),
+    "a playlist of the network": one("video", ".mp4", lambda: _PLAYLIST.format("http://127.0.0.1:9/x.mp4")),
+    "a list of parts": one("video", ".mp4", lambda: b"ffconcat version 1.0\nfile ../secret.mp4\n"),
+    "a picture of two billion": one("images", ".png", lambda: png(2**31 - 1, 2**31 - 1)),
+    "a picture of many pixels": one("images", ".png", lambda: png(60_000, 60_000)),
+    "PostScript": one("images", ".png", lambda: _POSTSCRIPT),
     "members beside the folder": ("zip", lambda: zipped("../touched", "/tmp/touched", "..\\touched", "C:\\touched")),
     "members that are links": ("zip", lambda: zipped("a", link=True, data=b"../secret.txt")),
     "members of one name": ("zip", lambda: zipped("a", "a", "A")),
-    "zeros in a ZIP": ("zip", lambda: zipped("a.txt", data=bytes(1 << 28))),
-    "zeros in a ZIP of bzip2": ("zip", lambda: zipped("a.txt", data=bytes(1 << 28), method=zipfile.ZIP_BZIP2)),
-    "zeros in a ZIP of LZMA": ("zip", lambda: zipped("a.txt", data=bytes(1 << 28), method=zipfile.ZIP_LZMA)),
-    **{f"zeros in a TAR of {end}": ("tar", lambda end=end: tarred(_BOMBS[end], f".{end}", 1 << 24)) for end in _BOMBS},
+    "zeros in a ZIP": ("zip", lambda: zipped("a.txt", data=bytes(1 << 27))),
+    "zeros in a ZIP of bzip2": ("zip", lambda: zipped("a.txt", data=bytes(1 << 27), method=zipfile.ZIP_BZIP2)),
+    "zeros in a ZIP of LZMA": ("zip", lambda: zipped("a.txt", data=bytes(1 << 27), method=zipfile.ZIP_LZMA)),
+    **{f"zeros in a TAR of {end}": ("tar", lambda end=end: tarred(_BOMBS[end], f".{end}", 1 << 23)) for end in _BOMBS},
     "a member beside the folder": ("tar", lambda: tarred(name="../touched")),
     "a member of a full name": ("tar", lambda: tarred(name="/tmp/touched")),
     "a link": ("tar", lambda: tarred(type=tarfile.SYMTYPE, linkname="../secret.txt")),
@@ -256,22 +277,22 @@ HOSTILE: dict[str, tuple[str, Callable[[], DataSet]]] = {
     "a chunk of many numbers": ("zarr", lambda: zarr(dtype="<f8", filters=None, shape=[2**60], chunks=[2**60])),
     "a text of many letters": ("zarr", lambda: zarr(dtype="<U2000000000", filters=None)),
     "a shard that points beyond": ("zarr", link_array),
-    "videos elsewhere": ("lerobot", lambda: without_videos(lerobot(lambda info: info.update(video_path="../secret.mp4")))),
-    "data elsewhere": ("lerobot", lambda: lerobot(lambda info: info.update(data_path="../secret.parquet"))),
-    "data of the system in a pattern": ("lerobot", lambda: lerobot(lambda info: info.update(data_path="/etc/passwd"))),
-    "a pattern of a great width": ("lerobot", lambda: without_videos(lerobot(lambda info: info.update(video_path="{episode_index:999999999999}")))),
-    "a pattern that looks inside": ("lerobot", lambda: without_videos(lerobot(lambda info: info.update(video_path="{episode_index.__class__.__mro__}")))),
-    "a pattern of version 3": ("lerobot", lambda: without_videos(lerobot(lambda info: info.update(video_path="../secret.mp4"), "v3"))),
-    "a camera of another folder": ("lerobot", lambda: lerobot(lambda info: info["features"].update({"../../../..": info["features"][_CAMERA]}))),
-    "a feature of many numbers": ("lerobot", lambda: lerobot(lambda info: info["features"]["action"].update(shape=[10**12]))),
-    "a feature of many dimensions": ("lerobot", lambda: lerobot(lambda info: info["features"]["action"].update(shape=[1] * 100_000))),
-    "many episodes": ("lerobot", lambda: lerobot(lambda info: info.update(total_episodes=10**15, total_chunks=10**15))),
+    "videos elsewhere": ("lerobot", lambda: lerobot(videos=False, video_path="../secret.mp4")),
+    "data elsewhere": ("lerobot", lambda: lerobot(data_path="../secret.parquet")),
+    "data of the system in a pattern": ("lerobot", lambda: lerobot(data_path="/etc/passwd")),
+    "a pattern of a great width": ("lerobot", lambda: lerobot(videos=False, video_path="{episode_index:999999999999}")),
+    "a pattern that looks inside": ("lerobot", lambda: lerobot(videos=False, video_path="{episode_index.__class__}")),
+    "a pattern of version 3": ("lerobot", lambda: lerobot("v3", videos=False, video_path="../secret.mp4")),
+    "a camera of another folder": ("lerobot", lambda: lerobot(feature=("../../../..", [16, 32, 3]))),
+    "a feature of many numbers": ("lerobot", lambda: lerobot(feature=("action", [10**12]))),
+    "a feature of many dimensions": ("lerobot", lambda: lerobot(feature=("action", [1] * 100_000))),
+    "many episodes": ("lerobot", lambda: lerobot(total_episodes=10**15, total_chunks=10**15)),
     "an image elsewhere": ("lerobot", lambda: lerobot_images("../secret.mp4")),
     "an image of the system": ("lerobot", lambda: lerobot_images("/etc/passwd")),
     "a prompt elsewhere": ("cosmos", lambda: cosmos(prompt=None, prompt_path="../secret.txt")),
     "a prompt of the system": ("cosmos", lambda: cosmos(prompt=None, prompt_path="/etc/passwd")),
     "a video elsewhere": ("cosmos", lambda: cosmos(input_video_path="../secret.mp4")),
     "a control elsewhere": ("cosmos", lambda: cosmos(edge={"input_control": "../../inside/secret.mp4"})),
-    "a table of videos elsewhere": ("cosmos", lambda: {**cosmos(), "metadata.csv": b"file_name,prompt\n../secret.mp4,x\n"}),
+    "a table of videos elsewhere": ("cosmos", lambda: {**cosmos(), "metadata.csv": _CLIPS}),
     "deep JSON beside clips": ("cosmos", lambda: {**cosmos(), "s.json": b"[" * 200_000}),
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
     python mutated_files.py FIRST COUNT STEP        cases FIRST, FIRST + STEP, ...
     python mutated_files.py NUMBER                  one case, told in full
+    python mutated_files.py hostile                 all files of hostile_files.py: the cases from -1 down
 
 A case is a number: it names a format, a data set, a file of it, a mutation, and how it is read.
 """
@@ -17,6 +18,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -49,8 +51,8 @@ class Case:
 
     def __init__(self, number: int):
         rng = random.Random(number)
-        if number < len(HOSTILE):
-            self.name = list(HOSTILE)[number]
+        if number < 0:
+            self.name = list(HOSTILE)[-1 - number]
             kind, make = HOSTILE[self.name]
             self.files: DataSet = make()
             self.about = f"{kind}: {self.name}"
@@ -137,14 +139,19 @@ def run(case: Case, folder: Path, guard: Guard) -> dict[str, Any]:
     path = case.write(target)
     before = tree(folder / "inside")
     ways: dict[str, Callable[[], Any]] = {"read": lambda: rd.read(path), "raise": lambda: case.reader(path)}
-    if "on_error" not in getattr(case.reader, "keywords", {}) and "on_error" in inspect.signature(case.reader).parameters:
+    if (
+        "on_error" not in getattr(case.reader, "keywords", {})
+        and "on_error" in inspect.signature(case.reader).parameters
+    ):
         lenient = "collect" if len(case.about) % 2 else "skip"
         ways["lenient"] = lambda: case.reader(path, on_error=lenient)
     resident = forget_peak()
     with guard.watching(target, temporary):
         outcome: dict[str, Any] = {way: taken(make, case.by_polars, way != "lenient") for way, make in ways.items()}
     outcome["peak"] = peak() - resident
-    wrong = [f"{way}: {found['wrong']}" for way, found in outcome.items() if isinstance(found, dict) and found.get("wrong")]
+    wrong = [
+        f"{way}: {found['wrong']}" for way, found in outcome.items() if isinstance(found, dict) and found.get("wrong")
+    ]
     wrong += [f"does what it must not: {said}" for said in guard.broken]
     if outcome["peak"] > MOST:
         wrong.append(f"took {outcome['peak'] >> 20} MiB")
@@ -158,7 +165,8 @@ def run(case: Case, folder: Path, guard: Guard) -> dict[str, Any]:
 
 
 def main() -> None:
-    first, count, step = [*map(int, sys.argv[1:]), 1, 1][:3]
+    asked = (-1, len(HOSTILE), -1) if sys.argv[1:] == ["hostile"] else (*map(int, sys.argv[1:]), 1, 1)
+    first, count, step = asked[:3]
     faulthandler.enable()
     warnings.simplefilter("error")
     sys.dont_write_bytecode = True
@@ -172,14 +180,16 @@ def main() -> None:
         surroundings(folder / "inside")
         os.chdir(folder / "inside")
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "temporary")
-        for kind in KINDS.values():
+        for kind in list(KINDS.values()) if first >= 0 else ():
             _ = kind.sets  # made before memory is counted
         resource.setrlimit(resource.RLIMIT_DATA, (_ADDRESSES, _ADDRESSES))
         for number in range(first, first + count * step, step):
             case = Case(number)
             print(json.dumps({"case": number, "about": case.about}), flush=True)
             faulthandler.dump_traceback_later(HANG, exit=True)
+            began = time.perf_counter()
             outcome = run(case, folder, guard)
+            outcome["seconds"] = round(time.perf_counter() - began, 2)
             faulthandler.cancel_dump_traceback_later()
             outcome["wrong"] += [f"unraisable: {said}" for said in unraisable]
             unraisable.clear()

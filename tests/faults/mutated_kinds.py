@@ -12,7 +12,6 @@ from typing import Any
 
 import msgpack
 import polars as pl
-
 import samples_archives
 import samples_clouds
 import samples_hdf5
@@ -160,7 +159,9 @@ def cosmos_files() -> dict[str, bytes]:
 
 
 FIELDS = [("x", "<f4"), ("t", "<M8[ns]"), ("name", "S4"), ("ok", "?")]
-VIDEO_KINDS = {"video": (".mp4",), "video_mkv": (".mkv", ".webm"), "video_other": (".avi", ".ts", ".flv", ".h264", ".mpg")}  # fmt: skip
+VIDEO_KINDS = {
+    "video": (".mp4",), "video_mkv": (".mkv", ".webm"), "video_other": (".avi", ".ts", ".flv", ".h264", ".mpg"),
+}  # fmt: skip
 _FRAMES = (rd.read_lerobot, *(partial(rd.read_lerobot, table=table) for table in ("episodes", "tasks", "stats")))
 
 KINDS: dict[str, Kind] = {

@@ -10,7 +10,7 @@ import pytest
 from samples_lerobot import samples
 
 import robodf as rd
-from robodf.errors import FileFormatError, RobodfError
+from robodf.errors import RobodfError
 
 KINDS = ("meta", ".parquet", ".mp4")
 
@@ -115,8 +115,6 @@ def test_what_a_table_lacks_is_told(
 ) -> None:
     write(tmp_path, whole, version)
     (tmp_path / version / "meta" / name).write_bytes(b"{")
-    with pytest.raises(FileFormatError, match=name.rsplit("/", 1)[-1]):
-        rd.read_lerobot(tmp_path / version, table=table)
     df = rd.read_lerobot(tmp_path / version, table=table, on_error="collect")
     df.filter(rd.col(df.columns[0]).is_not_null()).head(1).collect()
     assert any(file.endswith(name) for file in df.errors["file"])

@@ -45,7 +45,9 @@ def test_lists_of_maps_give_a_row_each_and_others_a_value(tmp_path: Path) -> Non
 
 
 def test_times_among_other_values_are_texts(tmp_path: Path) -> None:
-    path = write(tmp_path, "a.msgpack", {"t": msgpack.Timestamp(-1, 7)}, {"t": "soon"}, {"t": [msgpack.Timestamp(0, 0)]})
+    path = write(
+        tmp_path, "a.msgpack", {"t": msgpack.Timestamp(-1, 7)}, {"t": "soon"}, {"t": [msgpack.Timestamp(0, 0)]}
+    )
     found = rd.read_msgpack(path).collect()["t"].to_list()
     assert found == [
         '"1969-12-31T23:59:59.000000007+00:00"', "soon", '["1970-01-01T00:00:00.000000000+00:00"]',
