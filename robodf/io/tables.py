@@ -1,22 +1,30 @@
-"""Table files that Polars reads natively: Parquet, CSV, NDJSON, Arrow IPC, each with its own pushdown."""
+"""Table files that Polars reads natively: Parquet, CSV, NDJSON, Arrow IPC, each with its own pushdown.
+
+Of Parquet, columns of large values are also fetched late, by the pages that hold the rows (`parquet_pages`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby, repeat
-from typing import Any
+from itertools import count, groupby, repeat
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from robodf.compat import supported
 from robodf.errors import FileFormatError, OptionError, SchemaError, hint
 from robodf.io.files import fingerprint, is_remote
+from robodf.io.indexed_files import ROWS
 from robodf.io.parquet_footer import Rows, row_groups, runs
-from robodf.io.source import Request, ScanReport, Source, Split, Support, file_names
+from robodf.io.parquet_pages import Numbered, Part, fetched, fetching, heavy_columns
+from robodf.io.source import LOCATOR, Fetching, Request, ScanReport, Source, Split, Support, file_names
 from robodf.plan.expr import Expr
 from robodf.plan.node import Pairs
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _SCANS = {"parquet": pl.scan_parquet, "csv": pl.scan_csv, "ndjson": pl.scan_ndjson, "ipc": pl.scan_ipc}
 
@@ -43,7 +51,8 @@ files, or may, so that a source with it is read as a whole: a name that is missi
 class TableFiles(Source):
     """Files of one format, in order, all with the columns of the first.
 
-    Of a part, `columns` are those of the whole, and `rows` are the rows of each file that are in it (None: all).
+    Of a part, `columns` are those of the whole, `rows` are the rows of each file that are in it (None: all), and
+    `numbers` are those of the files in the whole.
     """
 
     format: str
@@ -53,6 +62,7 @@ class TableFiles(Source):
     state: tuple = ()  # size and time of change of each file: a rewritten file is another source
     columns: tuple[tuple[str, pl.DataType], ...] | None = None
     rows: tuple[Rows | None, ...] = ()
+    numbers: tuple[int, ...] = ()
 
     __hash__ = Source.hash_once
 
@@ -151,50 +161,101 @@ class TableFiles(Source):
             tuple(self.state[k] for k, _ in pieces) if self.state else (),
             tuple(self.schema.items()),
             ranges if any(ranges) else (),
+            tuple(map(self._number, (k for k, _ in pieces))),
         )
+
+    def _number(self, k: int) -> int:
+        """The number of a file in the whole that this is a part of."""
+        return self.numbers[k] if self.numbers else k
 
     @property
     def _splittable(self) -> bool:
         return all(name in _EACH_FILE for name, _ in self.options)
 
+    # -- heavy columns ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def heavy(self) -> frozenset[str]:  # type: ignore[override]
+        if self.format != "parquet" or not self._splittable or any(map(_is_foreign, self.paths)):
+            return frozenset()
+        return heavy_columns(self._parts, dict(self.storage), self._in_file)
+
+    def fetching(self, columns: tuple[str, ...], share: float) -> Fetching | None:
+        types = {name: self.schema[name] for name in columns}
+        return fetching(self._parts, dict(self.storage), types, share)
+
+    def fetch(self, locators: np.ndarray, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+        known = {self._number(k): part for k, part in enumerate(self._parts)}
+        types = {name: self.schema[name] for name in columns}
+        yield from fetched(locators, known, dict(self.storage), types, self._column_of_rows)
+
+    def _column_of_rows(self, path: str, first: int, rows: int, name: str) -> pl.Series:
+        """A column of rows that follow each other in a file, by Polars."""
+        of_whole = self if self.columns is not None else replace(self, columns=tuple(self.schema.items()))
+        try:
+            return of_whole._scan((path,)).slice(first, rows).select(name).collect().to_series()
+        except pl.exceptions.SchemaError as error:
+            raise SchemaError(f"{path}: has other columns than the first file: {error}") from error
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            raise FileFormatError(f"{path}: {str(error).splitlines()[0]}") from error
+
+    @property
+    def _parts(self) -> list[Part]:
+        return list(zip(self.paths, self.state or repeat(None), self.rows or repeat(None)))
+
     # -- reading ----------------------------------------------------------------------------------------------
 
     def scan(self, request: Request) -> pl.LazyFrame:
-        query = self._all()
+        query = self._all(request.locator)
         for predicate in request.predicates:
             query = query.filter(predicate.polars)
         if request.limit is not None:
             query = query.head(request.limit)
+        if request.locator:
+            return query.select(*request.columns, LOCATOR)
         return query.select(request.columns) if request.columns != tuple(self.schema) else query
 
-    def _all(self) -> pl.LazyFrame:
-        """All rows of all files."""
+    def _all(self, locator: bool = False) -> pl.LazyFrame:
+        """All rows of all files, with LOCATOR where asked for."""
         if self.columns is None:
-            return self._scan(self._filled(self.paths, self.state))
+            return self._scan(self._filled(self.paths, self.state), range(len(self.paths)) if locator else None)
         pieces = []
-        of_files = zip(self.paths, self.state or repeat(None), self.rows or repeat(None))
-        for whole, files in groupby(of_files, lambda file: file[2] is None):
+        of_files = zip(count(), self.paths, self.state or repeat(None), self.rows or repeat(None))
+        for whole, files in groupby(of_files, lambda file: file[3] is None):
             if whole:
-                paths, states, _ = zip(*files)
-                pieces.append(self._as_whole(self._scan(self._filled(paths, states))))
+                numbers, paths, states, _ = zip(*files)
+                pieces.append(self._as_whole(self._scan(self._filled(paths, states), numbers if locator else None)))
                 continue
-            for path, state, rows in files:
+            for k, path, state, rows in files:
                 assert rows is not None
                 if state is not None and fingerprint(path, dict(self.storage)) != state:
                     raise FileFormatError(f"{path}: was changed since the query was planned; make the frame anew")
-                pieces.append(self._as_whole(self._scan((path,))).slice(*rows))
+                pieces.append(self._as_whole(self._scan((path,), (k,) if locator else None)).slice(*rows))
         if not pieces:
-            return pl.LazyFrame(schema=self.schema)
+            return pl.LazyFrame(schema={**self.schema, LOCATOR: pl.UInt64()} if locator else self.schema)
         return pieces[0] if len(pieces) == 1 else pl.concat(pieces, rechunk=False)
 
-    def _scan(self, paths: tuple[str, ...]) -> pl.LazyFrame:
+    def _scan(self, paths: tuple[str, ...], numbered: Sequence[int] | None = None) -> pl.LazyFrame:
+        """Some files as Polars reads them; with LOCATOR where their places among those of this source are given."""
         scan = _SCANS[self.format]
         options: dict[str, Any] = {k: dict(v) if isinstance(v, Pairs) else v for k, v in self.options}
         if self.storage and not all(map(_is_foreign, paths)):
             options["storage_options"] = dict(self.storage)
         if self.columns is not None:
             options.update(self._types)
-        return scan(self._reachable(paths), **supported(scan, options))
+        if numbered is not None:
+            options["row_index_name"] = LOCATOR
+        query = scan(self._reachable(paths), **supported(scan, options))
+        return query if numbered is None else query.with_columns(self._locators(numbered))
+
+    def _locators(self, places: Sequence[int]) -> pl.Expr:
+        """LOCATOR from the numbers that Polars gives to the rows of some files, one after the other."""
+        index = pl.col(LOCATOR).cast(pl.UInt64)
+        if len(places) == 1:
+            return index + pl.lit(self._number(places[0]) << ROWS, pl.UInt64)
+        parts = [self._parts[k] for k in places]
+        numbers = [self._number(k) for k in places]
+        return index.map_batches(Numbered(parts, numbers, dict(self.storage)), pl.UInt64, is_elementwise=True)
 
     def _reachable(self, paths: tuple[str, ...]) -> list[str]:
         """The paths as Polars can open them: of members of archives, and of file systems of fsspec alone, copies."""
