@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,7 +12,8 @@ from robodf.errors import FileFormatError, NoFilesError
 from robodf.io.ahead import in_order
 from robodf.io.files import FileReader, StorageOptions, is_remote
 from robodf.io.parquet_footer import Rows
-from robodf.io.parquet_pages.layout import Layout, Pages, layout_of
+from robodf.io.parquet_pages.layout import Layout, Pages, Path, layout_of
+from robodf.io.parquet_pages.leaves import Leaf
 from robodf.io.parquet_pages.reading import Column
 from robodf.io.source import Fetching
 
@@ -54,15 +54,19 @@ class Sample:
     def __exit__(self, *exc: object) -> None:
         self._open.close()
 
+    def weighted(self) -> Iterable[tuple[Layout, FileReader, int, float]]:
+        """The row groups that are looked at, and for how many of their size each stands in its file."""
+        for (layout, file), (_, _, rows) in zip(self.files, self.chosen):
+            first, after = (0, int(layout.firsts[-1])) if rows is None else (rows[0], rows[0] + rows[1])
+            within = np.flatnonzero((layout.firsts[:-1] >= first) & (layout.firsts[:-1] < after)).tolist()
+            groups = [within[k] for k in _spread(len(within), _GROUPS)]
+            held = sum(int(layout.firsts[group + 1] - layout.firsts[group]) for group in groups)
+            for group in groups:
+                yield layout, file, group, (after - first) / held if held else 0.0
+
     def groups(self) -> Iterable[tuple[Layout, FileReader, int]]:
         """The row groups that are looked at."""
-        for (layout, file), (_, _, rows) in zip(self.files, self.chosen):
-            firsts = layout.firsts[:-1]
-            within = range(len(firsts))
-            if rows is not None:
-                within = np.flatnonzero((firsts >= rows[0]) & (firsts < rows[0] + rows[1])).tolist()
-            for k in _spread(len(within), _GROUPS):
-                yield layout, file, int(within[k])
+        return ((layout, file, group) for layout, file, group, _ in self.weighted())
 
 
 def heavy_columns(parts: list[Part], storage: StorageOptions, schema: Mapping[str, pl.DataType]) -> frozenset[str]:
@@ -76,23 +80,30 @@ def heavy_columns(parts: list[Part], storage: StorageOptions, schema: Mapping[st
         with Sample(parts, storage) as sample:
             for layout, _, group in sample.groups():
                 rows += int(layout.firsts[group + 1] - layout.firsts[group])
-                for name, columns in _columns(layout, candidates).items():
-                    sizes[name] += sum(layout.chunk(group, column).bytes for column in columns)
+                for name, paths in _leaf_paths(layout, candidates).items():
+                    sizes[name] += _size(layout, group, paths)
     except (FileFormatError, NoFilesError):
         return frozenset()  # reading the file tells what is wrong with it
     return frozenset(name for name, size in sizes.items() if rows and size >= HEAVY * rows)
 
 
-def _columns(layout: Layout, names: set[str]) -> dict[str, list[int]]:
-    """The numbers of the leaf columns of some columns."""
-    found: dict[str, list[int]] = {}
+def _leaf_paths(layout: Layout, names: Collection[str]) -> dict[str, list[Path]]:
+    """The leaf columns of some columns."""
+    found: dict[str, list[Path]] = {}
     schema = layout.footer.metadata.schema
     for number in range(layout.footer.metadata.num_columns):
-        path = schema.column(number).path
-        name = path if path in names else path.split(".", 1)[0]
+        whole = schema.column(number).path
+        name = whole if whole in names else whole.split(".", 1)[0]
         if name in names:
-            found.setdefault(name, []).append(number)
+            below = whole[len(name) + 1 :].split(".") if whole != name else ()
+            found.setdefault(name, []).append((name, *below))
     return found
+
+
+def _size(layout: Layout, group: int, paths: list[Path]) -> int:
+    """The encoded bytes of leaf columns in a row group, of those that are found."""
+    chunks = [layout.chunk(group, path) for path in paths]
+    return sum(chunk.bytes for chunk in chunks if chunk is not None)
 
 
 def fetching(
@@ -108,41 +119,34 @@ def fetching(
 def _fetching(
     parts: list[Part], storage: StorageOptions, types: Mapping[str, pl.DataType], share: float
 ) -> Fetching | None:
-    total = touched = held = looked_at = 0.0
+    total = touched = 0.0
     with Sample(parts, storage) as sample:
-        for layout, file, group in sample.groups():
-            by_name = _columns(layout, set(types))
-            of_group = layout.footer.metadata.row_group(group)
-            looked_at += 1
+        for layout, file, group, weight in sample.weighted():
+            paths = _leaf_paths(layout, types)
             for name, dtype in types.items():
-                columns = by_name.get(name, [])
-                size = sum(layout.chunk(group, column).bytes for column in columns)
-                total += size
-                touched += _touched(layout, file, group, Column.of(layout, name, dtype), share, size)
-            held += sum(of_group.column(c).total_compressed_size for c in range(of_group.num_columns))
-        if not looked_at or not held:
-            return None
-        known = _bytes(sample.files, sample.chosen)
-        everything = _all_bytes(parts, sample.chosen, known)
-    scale = everything / held
-    return Fetching(int(total * scale), int(touched * scale))
+                size = _size(layout, group, paths.get(name, []))
+                total += weight * size
+                touched += weight * _touched(layout, file, group, Column.of(layout, name, dtype), share, size)
+    scale = _scale(parts, sample.chosen)
+    return Fetching(int(total * scale), int(touched * scale)) if total else None
 
 
 def _touched(layout: Layout, file: FileReader, group: int, column: Column, share: float, size: int) -> float:
     """The bytes of a column in a row group that are read for a share of its rows, picked at random."""
     rows = int(layout.firsts[group + 1] - layout.firsts[group])
-    pages: list[tuple[int, Pages]] = []
+    pages: list[tuple[Leaf, Pages]] = []
     for leaf in column.leaves or ():
-        found = layout.pages(file, group, leaf.column)
+        found = layout.pages(file, group, leaf.path)
         if found is not None:
-            pages.append((leaf.column, found))
+            pages.append((leaf, found))
     if column.leaves is None or len(pages) < len(column.leaves):
         return size * _any_of(rows, share)
     read = 0.0
-    for number, found in pages:
+    for leaf, found in pages:
+        chunk = layout.chunk(group, leaf.path)
         read += float((found.sizes * (1 - (1 - share) ** found.rows)).sum())
-        dictionary = (int(found.offsets[0]) if len(found.offsets) else 0) - layout.chunk(group, number).start
-        read += max(0, dictionary) * _any_of(rows, share)
+        if chunk is not None and len(found.offsets):
+            read += (int(found.offsets[0]) - chunk.start) * _any_of(rows, share)  # a dictionary
     return read
 
 
@@ -151,24 +155,17 @@ def _any_of(rows: int, share: float) -> float:
     return 1 - (1 - share) ** rows
 
 
-def _bytes(files: list[tuple[Layout, FileReader]], parts: list[Part]) -> float:
-    """The bytes of data in the files that were looked at, of the rows that are wanted."""
-    total = 0.0
-    for (layout, _), (_, _, rows) in zip(files, parts):
-        of_all = int(layout.firsts[-1])
-        total += layout.footer.start * (rows[1] / of_all if rows is not None and of_all else 1.0)
-    return total
+def _scale(parts: list[Part], chosen: list[Part]) -> float:
+    """How many times all parts are what was looked at: by the sizes of the files, where these are told."""
+    sizes, of_chosen = ([_part_size(part) for part in some] for some in (parts, chosen))
+    if len(chosen) == len(parts) or None in sizes or not any(of_chosen):
+        return len(parts) / len(chosen)
+    return sum(size or 0 for size in sizes) / sum(size or 0 for size in of_chosen)
 
 
-def _all_bytes(parts: list[Part], chosen: list[Part], known: float) -> float:
-    """The bytes of all parts, from what is known of some: by the sizes of the files, where these are told."""
-    if len(chosen) == len(parts):
-        return known
-    sizes: list[Any] = [state[0] if state else None for _, state, _ in parts]
-    of_chosen: list[Any] = [state[0] if state else None for _, state, _ in chosen]
-    if None in sizes or not sum(of_chosen):
-        return known * len(parts) / len(chosen)
-    return known * sum(sizes) / sum(of_chosen)
+def _part_size(part: Part) -> int | None:
+    _, state, rows = part
+    return rows[1] if rows is not None else state[0] if state else None
 
 
 def _spread(count: int, most: int) -> list[int]:

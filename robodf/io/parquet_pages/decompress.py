@@ -25,7 +25,7 @@ def decompressed(data: memoryview, size: int, codec: str) -> memoryview:
 
     try:
         found = _CODECS[codec](data, size)
-    except (pa.ArrowException, OSError, zlib.error, RuntimeError) as error:
+    except (pa.ArrowException, OSError, zlib.error) as error:
         raise ValueError(f"{codec} that cannot be read: {error}") from error
     if len(found) != size:
         raise ValueError(f"{codec} of {len(found)} bytes, where its header has {size}")
@@ -58,7 +58,10 @@ def _gzip(data: memoryview, size: int) -> bytes:
 def _lz4(data: memoryview, size: int) -> bytes:
     import lz4.block
 
-    return lz4.block.decompress(data, uncompressed_size=size)
+    try:
+        return lz4.block.decompress(data, uncompressed_size=size)
+    except lz4.block.LZ4BlockError as error:
+        raise ValueError(f"LZ4 that cannot be read: {error}") from error
 
 
 def _brotli(data: memoryview, size: int) -> bytes:

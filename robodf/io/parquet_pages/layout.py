@@ -16,18 +16,19 @@ from robodf.io.counting import read as counter
 from robodf.io.files import FileReader, StorageOptions, fingerprint, open_file
 from robodf.io.parquet_footer import Footer, read_footer
 from robodf.io.parquet_pages.kept import Kept
-from robodf.io.parquet_pages.thrift import Compact, Cut, varint
+from robodf.io.parquet_pages.thrift import Compact, Cut
 
 DATA, _INDEX, DICTIONARY, DATA_V2 = range(4)  # types of pages
-CODECS = frozenset(["UNCOMPRESSED", "SNAPPY", "GZIP", "ZSTD", "LZ4", "BROTLI"])
-ENCODINGS = frozenset(
-    "PLAIN RLE PLAIN_DICTIONARY RLE_DICTIONARY DELTA_LENGTH_BYTE_ARRAY DELTA_BINARY_PACKED BYTE_STREAM_SPLIT "
-    "BIT_PACKED".split()
-)
-"""As footers list them; some list the BIT_PACKED of levels, which a flat column does not have."""
+_CODECS = {0: "UNCOMPRESSED", 1: "SNAPPY", 2: "GZIP", 4: "BROTLI", 6: "ZSTD", 7: "LZ4"}
+_ENCODINGS = frozenset([0, 2, 3, 4, 5, 6, 8, 9])
+"""Those that `page` reads, and the BIT_PACKED of levels (4) that some footers list and no flat column has."""
 
 _HEADER, _LONGEST_HEADER = 512, 1 << 24  # bytes read for a page header at first, and at most: it may hold statistics
 _LOCATION = np.array([0x16, 0x15, 0x16, 0], np.uint8)  # what stands between the three numbers of a page location
+
+
+Path = tuple[str, ...]
+"""The names that lead to a leaf column."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Chunk:
     size: int  # without compression, headers and all
     codec: str
     index: tuple[int, int] | None  # where the offset index lies, and its length
-    understood: bool
+    understood: bool = True
 
     @property
     def bytes(self) -> int:
@@ -70,64 +71,71 @@ class Layout:
         if min(rows, default=0) < 0 or sum(rows) >= 1 << 62:
             raise FileFormatError(f"{path}: its footer is damaged: row groups of {min(rows)} to {max(rows)} rows")
         self.firsts = np.cumsum([0, *rows])
-        self._chunks: dict[tuple[int, int], Chunk] = {}
+        self._places: dict[Path, list[int] | None] = {}
+        self._chunks: dict[tuple[int, Path], Chunk] = {}
 
-    def chunk(self, group: int, column: int) -> Chunk:
-        """The chunk of a leaf column, by numbers; FileFormatError where it cannot be in the file."""
-        found = self._chunks.get((group, column))
+    def chunk(self, group: int, path: Path) -> Chunk | None:
+        """The chunk of a leaf column in a row group; None where it is not found.
+
+        FileFormatError where it cannot be in the file.
+        """
+        found = self._chunks.get((group, path))
         if found is None:
-            found = self._chunks[group, column] = self._read_chunk(group, column)
+            places = self._chunks_of(path)
+            if places is None:
+                return None
+            found = self._chunks[group, path] = self._read_chunk(group, places[group], path)
         return found
 
-    def _read_chunk(self, group: int, column: int) -> Chunk:
-        of_group = self.footer.metadata.row_group(group)
-        if column >= of_group.num_columns:
-            raise FileFormatError(f"{self.path}: its footer is damaged: row group {group} lacks columns")
-        facts = of_group.column(column)
-        start = data = facts.data_page_offset
-        if facts.has_dictionary_page and 0 < (facts.dictionary_page_offset or 0) < start:
-            start = facts.dictionary_page_offset
-        end = start + facts.total_compressed_size
-        if not 4 <= start <= data <= end <= self.footer.start or facts.total_uncompressed_size < 0:
-            raise FileFormatError(
-                f"{self.path}: its footer is damaged: column {facts.path_in_schema!r} of row group {group} lies at "
-                f"{start} to {end}, in a file of {self.footer.start} bytes of data"
-            )
-        rows = int(self.firsts[group + 1] - self.firsts[group])
-        understood = facts.compression in CODECS and ENCODINGS.issuperset(facts.encodings) and facts.num_values == rows
-        index = self._index_of(facts) if facts.has_offset_index else None
-        return Chunk(start, data, end, rows, facts.total_uncompressed_size, facts.compression, index, understood)
+    def _chunks_of(self, path: Path) -> list[int] | None:
+        """Where in the footer what is said of each chunk of a column goes on after its path.
 
-    def _index_of(self, facts: Any) -> tuple[int, int] | None:
-        """Where the offset index of a chunk lies, which pyarrow knows but does not say.
-
-        Reading the whole footer in Python would take 15 us for each chunk of each column, so the chunk is looked for:
-        the sizes and the offset that pyarrow gives stand in the footer in this order, and what follows them is read.
-        A place that is found by chance gives an index that does not fit to the chunk.
+        pyarrow does not say where offset indexes lie, and ends the process over a chunk whose footer was damaged.
+        Reading the whole footer in Python takes 15 us for each chunk of each column. So the paths are looked for, which
+        every chunk has: there are as many as row groups, or the column is not read by pages.
         """
-        numbers = (facts.num_values, facts.total_uncompressed_size, facts.total_compressed_size)
-        told = b"".join(b"\x16" + varint(n) for n in numbers) + b"\x26" + varint(facts.data_page_offset)
-        raw = self.footer.raw
-        at = raw.find(told)
-        if at < 0:
-            return None
-        reader = Compact(raw, at + len(told))
-        try:
-            reader.struct()  # the rest of ColumnMetaData
-            of_chunk = reader.struct()  # the rest of ColumnChunk, whose fields count from that one, the third
-        except ValueError:
-            return None
-        where, length = of_chunk.get(1), of_chunk.get(2)
-        if not isinstance(where, int) or not isinstance(length, int):
-            return None
-        return (where, length) if where >= 4 and length > 0 and where + length <= self.footer.start else None
+        if path not in self._places:
+            names = [name.encode() for name in path]
+            short = len(names) < 15 and all(len(name) < 128 for name in names)
+            told = bytes([0x19, len(names) << 4 & 0xF0 | 8]) + b"".join(bytes([len(n) & 127]) + n for n in names)
+            found: list[int] = []
+            at = self.footer.raw.find(told)
+            while at >= 0 and len(found) < len(self.firsts):
+                found.append(at + len(told))
+                at = self.footer.raw.find(told, at + len(told))
+            self._places[path] = found if short and len(found) == len(self.firsts) - 1 else None
+        return self._places[path]
 
-    def pages(self, file: FileReader, group: int, column: int) -> Pages | None:
+    def _read_chunk(self, group: int, place: int, path: Path) -> Chunk:
+        reader = Compact(self.footer.raw, place)
+        try:
+            facts = reader.struct(field=3)  # the rest of ColumnMetaData
+            chunk = reader.struct(field=3)  # the rest of ColumnChunk, of which that is the third field
+            values, size, length, data = (whole(facts, field) for field in (5, 6, 7, 9))
+            start = min(data, whole(facts, 11)) if facts.get(11) else data
+            index = (whole(chunk, 4), whole(chunk, 5)) if 4 in chunk else None
+        except ValueError as error:
+            raise self._damaged(group, path, str(error)) from None
+        if not 4 <= start <= data <= start + length <= self.footer.start:
+            raise self._damaged(group, path, f"it lies at {start} to {start + length}, of {self.footer.start} bytes")
+        if index is not None and not 4 <= index[0] <= index[0] + index[1] <= self.footer.start:
+            raise self._damaged(group, path, f"its index lies at {index[0]}, of {self.footer.start} bytes")
+        rows = int(self.firsts[group + 1] - self.firsts[group])
+        codec = _CODECS.get(facts.get(4, -1), "")
+        told = facts.get(13)  # the encodings of its pages
+        told = [one.get(2) for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+        understood = bool(codec) and values == rows and _ENCODINGS.issuperset(told)
+        return Chunk(start, data, start + length, rows, size, codec, index, understood)
+
+    def _damaged(self, group: int, path: Path, why: str) -> FileFormatError:
+        return FileFormatError(f"{self.path}: its footer is damaged at {'.'.join(path)!r} of row group {group}: {why}")
+
+    def pages(self, file: FileReader, group: int, path: Path) -> Pages | None:
         """The pages of a chunk, read from the file when they are asked for first; None: it is not read by pages."""
-        chunk = self.chunk(group, column)
-        if not chunk.understood:
+        chunk = self.chunk(group, path)
+        if chunk is None or not chunk.understood:
             return None
-        key = (*self.key, group, column)
+        key = (*self.key, group, path)
         found = _pages.get(key)
         if found is None:
             if chunk.index is not None:

@@ -24,12 +24,12 @@ _OTHERS: dict[type, str] = {pl.Float32: "FLOAT", pl.Float64: "DOUBLE", pl.Boolea
 
 @dataclass(frozen=True)
 class Leaf:
-    """One leaf column of a file: its number there, its type, and the definition level of a value that is not null.
+    """One leaf column: the names that lead to it, its type, and the definition level of a value that is not null.
 
     A level of at least `outer` says that the struct around it is there (0: there is none, or it is never null).
     """
 
-    column: int
+    path: tuple[str, ...]
     dtype: pl.DataType
     physical: str
     width: int  # bytes of a value of FIXED_LEN_BYTE_ARRAY
@@ -87,7 +87,12 @@ def _leaves(footer: Any, types: dict[str, Any], levels: dict[str, int], outer: i
         if column.path in found or not right or not _holds(column, dtype):
             return None
         found[column.path] = Leaf(
-            number, dtype, column.physical_type, max(0, column.length or 0), levels[column.path], outer
+            tuple(column.path.split(".")),
+            dtype,
+            column.physical_type,
+            max(0, column.length or 0),
+            levels[column.path],
+            outer,
         )
     return tuple(found[path] for path in types) if len(found) == len(types) and found else None
 

@@ -19,7 +19,7 @@ from robodf.errors import FileFormatError
 from robodf.io.files import FileReader
 from robodf.io.parquet_pages.column import column_of
 from robodf.io.parquet_pages.errors import NotUnderstood
-from robodf.io.parquet_pages.layout import Layout, Pages
+from robodf.io.parquet_pages.layout import Chunk, Layout, Pages, Path
 from robodf.io.parquet_pages.leaves import Leaf, leaves_of
 from robodf.io.parquet_pages.page import Rows, Table, dictionary_of, rows_of_page
 
@@ -87,7 +87,7 @@ def _costs(file: File, rows: np.ndarray, columns: tuple[Column, ...]) -> np.ndar
         for column in columns:
             pages = _pages(file, group, column)
             for leaf, of_leaf in zip(column.leaves or (), pages or ()):
-                chunk = file.layout.chunk(group, leaf.column)
+                chunk = _chunk(file, group, leaf)
                 page = np.searchsorted(of_leaf.firsts, local, "right") - 1
                 first = np.flatnonzero(np.diff(page, prepend=-1))
                 expansion = min(max(1.0, chunk.size / max(1, chunk.bytes)), 1000.0)  # of headers that tell the truth
@@ -103,10 +103,17 @@ def _pages(file: File, group: int, column: Column) -> list[Pages] | None:
         return None
     found = []
     for leaf in column.leaves:
-        pages = file.layout.pages(file.reader, group, leaf.column)
+        pages = file.layout.pages(file.reader, group, leaf.path)
         if pages is None:
             return None
         found.append(pages)
+    return found
+
+
+def _chunk(file: File, group: int, leaf: Leaf) -> Chunk:
+    """The chunk of a leaf whose pages are known."""
+    found = file.layout.chunk(group, leaf.path)
+    assert found is not None
     return found
 
 
@@ -174,7 +181,7 @@ def _touched(group: int, pages: Pages, local: np.ndarray) -> Iterator[_Page]:
 
 
 def _rows(file: File, page: _Page, raw: memoryview, leaf: Leaf) -> Rows:
-    chunk = file.layout.chunk(page.group, leaf.column)
+    chunk = _chunk(file, page.group, leaf)
     try:
         return rows_of_page(raw, page.rows, page.wanted, leaf, chunk, partial(file.tables.of, file, page.group, leaf))
     except ValueError as error:
@@ -205,12 +212,12 @@ class _Tables:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: OrderedDict[tuple[int, int], _Slot] = OrderedDict()
+        self._found: OrderedDict[tuple[int, Path], _Slot] = OrderedDict()
 
     def of(self, file: File, group: int, leaf: Leaf) -> Table:
         with self._lock:
-            slot = self._found.setdefault((group, leaf.column), _Slot())
-            self._found.move_to_end((group, leaf.column))
+            slot = self._found.setdefault((group, leaf.path), _Slot())
+            self._found.move_to_end((group, leaf.path))
             while len(self._found) > _TABLES:
                 self._found.popitem(last=False)
         with slot.lock:
@@ -219,8 +226,8 @@ class _Tables:
             return slot.table
 
     def _read(self, file: File, group: int, leaf: Leaf) -> Table:
-        chunk = file.layout.chunk(group, leaf.column)
-        pages = file.layout.pages(file.reader, group, leaf.column)
+        chunk = _chunk(file, group, leaf)
+        pages = file.layout.pages(file.reader, group, leaf.path)
         end = int(pages.offsets[0]) if pages is not None and len(pages.offsets) else chunk.data
         if end <= chunk.start:
             raise ValueError("codes of a dictionary that is not there")

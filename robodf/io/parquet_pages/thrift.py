@@ -46,12 +46,11 @@ class Compact:
         found = self.varint()
         return (found >> 1) ^ -(found & 1)
 
-    def struct(self, depth: int = 0) -> dict[int, Any]:
-        """The fields of a struct, by their numbers: numbers, bytes, booleans, lists, and structs again."""
+    def struct(self, depth: int = 0, field: int = 0) -> dict[int, Any]:
+        """The fields of a struct after `field`, by their numbers: numbers, bytes, booleans, lists, structs again."""
         if depth > _DEEPEST:
             raise ValueError("structs in structs without end")
         found: dict[int, Any] = {}
-        field = 0
         while head := self._byte():
             kind = head & 15
             field = field + (head >> 4) if head >> 4 else self.number()
@@ -93,13 +92,3 @@ class Compact:
             raise Cut("ends inside a text")
         start, self.at = self.at, self.at + size
         return bytes(self._data[start : self.at])
-
-
-def varint(value: int) -> bytes:
-    """A number as unsigned varint of its zigzag form, as fields hold it."""
-    left = (value << 1) ^ (value >> 63)
-    found = bytearray()
-    while left > 0x7F:
-        found.append(left & 0x7F | 0x80)
-        left >>= 7
-    return bytes([*found, left])
