@@ -62,7 +62,7 @@ def duckdb(query: str, job: dict) -> Any:
         "filter": f"SELECT {taken} FROM {files} WHERE quality < {job['below']}",
         "top": f"SELECT {taken} FROM {files} ORDER BY quality DESC LIMIT {job['rows']}",
         "sample": f"SELECT {taken} FROM {files} USING SAMPLE reservoir({job['rows']} ROWS) REPEATABLE ({job['seed']})",
-        "semi-join": f"SELECT {taken} FROM {files} SEMI JOIN read_parquet({job['ids']!r}) USING (id)",
+        "semi-join": f"SELECT {taken} FROM {files} WHERE id IN (SELECT id FROM read_parquet({job['ids']!r}))",
         "dedup": f"SELECT DISTINCT ON (caption) {taken} FROM {files}",
     }[query]
     return db.connect().sql(text).to_arrow_table()

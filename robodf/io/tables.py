@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from robodf.compat import supported
+from robodf.compat import run, run_in_batches, supported
 from robodf.errors import FileFormatError, OptionError, SchemaError, hint
 from robodf.io.files import fingerprint, is_remote
 from robodf.io.indexed_files import ROWS
 from robodf.io.parquet_footer import Rows, row_groups, runs
-from robodf.io.parquet_pages import Numbered, Part, fetched, fetching, heavy_columns
+from robodf.io.parquet_pages import Numbered, Part, fetched, fetching, heavy_columns, worth
 from robodf.io.source import LOCATOR, Fetching, Request, ScanReport, Source, Split, Support, file_names
+from robodf.io.stream import from_batches
 from robodf.plan.expr import Expr
 from robodf.plan.node import Pairs
 
@@ -35,6 +36,11 @@ RUN = 64 << 20
 """Wanted bytes, still encoded, of the row groups in one split of a large file."""
 
 _POLARS_OPENS = tuple(f"{name}://" for name in "s3 s3a gs gcs az azure abfs abfss adl http https hf".split())
+
+_FEW = 0.01
+"""Share of rows for which pages must be worth it, before it is known how many rows a filter leaves."""
+
+_ROWS_AT_ONCE = 8192
 
 _EACH_FILE = frozenset(
     "hive_partitioning hive_schema try_parse_hive_dates include_file_paths glob low_memory cache rechunk memory_map "
@@ -200,12 +206,46 @@ class TableFiles(Source):
             raise FileFormatError(f"{path}: {str(error).splitlines()[0]}") from error
 
     @property
+    def _remote(self) -> bool:
+        return any(map(is_remote, self.paths))
+
+    @property
     def _parts(self) -> list[Part]:
         return list(zip(self.paths, self.state or repeat(None), self.rows or repeat(None)))
 
     # -- reading ----------------------------------------------------------------------------------------------
 
     def scan(self, request: Request) -> pl.LazyFrame:
+        late = self._late(request)
+        if late:
+            schema = {name: self.schema[name] for name in request.columns}
+            return from_batches(lambda: self._rows_first(request, late), schema, self.describe())
+        return self._by_polars(request)
+
+    def _late(self, request: Request) -> tuple[str, ...]:
+        """The heavy columns of a request that are better read when its predicates have chosen a few rows."""
+        if not request.predicates or request.locator or self.format != "parquet":
+            return ()
+        late = tuple(name for name in request.columns if name in self.heavy)
+        if not late or any(p.columns & self.heavy for p in request.predicates):
+            return ()
+        return late if worth(self.fetching(late, _FEW), self._remote) else ()
+
+    def _rows_first(self, request: Request, late: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+        """The rows of a request: those that the predicates leave are counted, then fetched if they are few."""
+        light = replace(request, columns=tuple(c for c in request.columns if c not in late), locator=True)
+        left = run(self._by_polars(replace(light, columns=())).select(pl.len())).item()
+        rows = self.count(()) or 0
+        if left and not worth(self.fetching(late, left / max(left, rows)), self._remote):
+            yield from run_in_batches(self._by_polars(request), _ROWS_AT_ONCE)
+            return
+        for batch in run_in_batches(self._by_polars(light), _ROWS_AT_ONCE):
+            first = 0
+            for frame in self.fetch(batch.get_column(LOCATOR).to_numpy(), late):
+                yield batch.slice(first, frame.height).hstack(frame).select(request.columns)
+                first += frame.height
+
+    def _by_polars(self, request: Request) -> pl.LazyFrame:
         query = self._all(request.locator)
         for predicate in request.predicates:
             query = query.filter(predicate.polars)

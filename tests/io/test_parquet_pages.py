@@ -333,6 +333,24 @@ def test_only_the_pages_of_the_rows_are_read(images: Path) -> None:
     assert read.bytes - before < 46 * 41_000
 
 
+def test_a_filter_on_light_columns_reads_the_pages_of_its_rows(images: Path) -> None:
+    """Few rows by their pages, many by Polars: the same rows in their order, whatever else is asked."""
+    whole = pl.read_parquet(images)
+    frame = rd.read_parquet(images)
+    for kept in (lambda c: c == 17, lambda c: c % 200 == 3, lambda c: c > 390, lambda c: c < 300, lambda c: c < 0):
+        assert frame.filter(kept(rd.col("id"))).collect().equals(whole.filter(kept(pl.col("id"))))
+    found = frame.filter(rd.col("id") > 50).filter(rd.col("id") % 100 == 1).select("image", "id").head(2).collect()
+    assert found.equals(whole.filter(pl.col("id").is_in([101, 201])).select("image", "id"))
+    assert frame.filter(rd.col("id") == 9).select("image").collect().equals(whole[[9]].select("image"))
+    before = read.bytes
+    frame.filter(rd.col("id").is_in([17, 290])).collect()
+    assert 2 * 40_000 < read.bytes - before < 2 * 3 * 41_000
+    before = read.bytes
+    assert frame.filter(rd.col("id") < 300).count_rows() == 300
+    assert frame.filter(rd.col("image").bin.size() > 10).collect().equals(whole)
+    assert read.bytes - before < 40_000
+
+
 def test_what_fetching_costs(images: Path) -> None:
     source = source_of(images)
     size = images.stat().st_size

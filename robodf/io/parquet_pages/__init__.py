@@ -10,7 +10,7 @@
 Everything that a file says is checked against the file before it is believed: lengths, counts, offsets, sizes.
 """
 
-from robodf.io.parquet_pages.costs import Part, fetching, heavy_columns
+from robodf.io.parquet_pages.costs import Part, fetching, heavy_columns, worth
 from robodf.io.parquet_pages.locators import Numbered, fetched
 
-__all__ = ["Numbered", "Part", "fetched", "fetching", "heavy_columns"]
+__all__ = ["Numbered", "Part", "fetched", "fetching", "heavy_columns", "worth"]

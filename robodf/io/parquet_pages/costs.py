@@ -24,6 +24,15 @@ A page of 64 KiB, the least that writers make, holds 64 such values: of rows pic
 read half of the times. Of smaller values most pages are read for few rows, and all of them cost little.
 """
 
+WORTH_LOCAL, WORTH_REMOTE = 0.2, 0.8
+"""Share of the bytes of columns up to which their pages are read rather than all by Polars.
+
+Measured: a byte by pages takes about five times the processor time that one of a scan by Polars takes, which is what
+counts where files are in the page cache; from a store bytes are what takes the time.
+"""
+
+LEAST = 8 << 20  # bytes of columns that are read in a few milliseconds anyway
+
 _FILES, _GROUPS = 4, 4
 """As many files, and row groups of each, are looked at: a million files cost as much as four."""
 
@@ -104,6 +113,17 @@ def _size(layout: Layout, group: int, paths: list[Path]) -> int:
     """The encoded bytes of leaf columns in a row group, of those that are found."""
     chunks = [layout.chunk(group, path) for path in paths]
     return sum(chunk.bytes for chunk in chunks if chunk is not None)
+
+
+def worth(found: Fetching | None, remote: bool) -> bool:
+    """Whether columns are rather read by pages.
+
+    >>> worth(Fetching(1 << 30, 1 << 20), False), worth(Fetching(1 << 30, 1 << 29), False), worth(None, False)
+    (True, False, False)
+    """
+    if found is None or found.all < LEAST:
+        return False
+    return found.fetched <= (WORTH_REMOTE if remote else WORTH_LOCAL) * found.all
 
 
 def fetching(
