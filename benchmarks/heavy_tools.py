@@ -126,7 +126,11 @@ TOOLS = {"robodf": robodf, "polars": polars, "duckdb": duckdb, "daft": daft}
 
 
 def main() -> None:
-    print(json.dumps({"version": importlib.metadata.version(sys.argv[1])}), flush=True)
+    try:
+        version = importlib.metadata.version(sys.argv[1])
+    except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
+        version = "of this checkout"
+    print(json.dumps({"version": version}), flush=True)
     out = os.dup(1)  # libraries print what they like
     os.dup2(2, 1)
     for line in sys.stdin:

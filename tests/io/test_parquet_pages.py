@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import random
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,23 @@ def _open(data: bytes) -> reading.File:
     file = FileReader("memory", len(data), InMemory(), local="memory")
     known = layout.Layout("memory", ("memory", hash(data)), read_footer(file))
     return reading.File(known, file, only_pages)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if re.search(r"groups of 100\b", name)])
+def test_row_groups_of_which_most_is_wanted_are_read_whole(name: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(reading, "CALL", 0)
+    path = tmp_path / "x.parquet"
+    path.write_bytes(_files()[name])
+    asked: list[int] = []
+    original = TableFiles._column_of_rows
+    monkeypatch.setattr(
+        TableFiles,
+        "_column_of_rows",
+        lambda self, path, first, *rest: asked.append(first) or original(self, path, first, *rest),
+    )
+    rows = [3, *range(105, 195), 210]
+    assert fetched(source_of(path), rows, ("bytes",)).equals(_table()[rows].select("bytes"))
+    assert 100 in asked
 
 
 def test_columns_of_duckdb(tmp_path: Path, monkeypatch) -> None:

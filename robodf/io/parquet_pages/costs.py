@@ -14,7 +14,7 @@ from robodf.io.files import FileReader, StorageOptions, is_remote
 from robodf.io.parquet_footer import Rows
 from robodf.io.parquet_pages.layout import Layout, Pages, Path, layout_of
 from robodf.io.parquet_pages.leaves import Leaf
-from robodf.io.parquet_pages.reading import Column
+from robodf.io.parquet_pages.reading import WORTH_LOCAL, WORTH_REMOTE, Column
 from robodf.io.source import Fetching
 
 HEAVY = 1 << 10
@@ -22,13 +22,6 @@ HEAVY = 1 << 10
 
 A page of 64 KiB, the least that writers make, holds 64 such values: of rows picked at random, one in a hundred, it is
 read half of the times. Of smaller values most pages are read for few rows, and all of them cost little.
-"""
-
-WORTH_LOCAL, WORTH_REMOTE = 0.2, 0.8
-"""Share of the bytes of columns up to which their pages are read rather than all by Polars.
-
-Measured: a byte by pages takes about five times the processor time that one of a scan by Polars takes, which is what
-counts where files are in the page cache; from a store bytes are what takes the time.
 """
 
 LEAST = 8 << 20  # bytes of columns that are read in a few milliseconds anyway
