@@ -26,6 +26,10 @@ MOST_DECODED = 0.25
 """The same where the bytes are read in any case: what is saved is to decode and hold them, and those that are left are
 decompressed a second time, which costs some times what decoding does."""
 
+FEW = 0.01
+"""Share of rows for which it has to pay where nobody knows how many are left, and a source is not the slower if many
+are: how many partners a join finds, or rows that say the same, is a guess."""
+
 _ROW = 64 << 10  # bytes of a row, of which nothing is known but that it has a heavy column
 _ROWS = 1000.0  # of an input of which nothing is known
 
@@ -189,7 +193,12 @@ def _paying(way: _Way, rows: dict[int, float]) -> dict[int, Expected]:
         columns = tuple(column for _, column in way.stops[height])
         if columns:
             said = cost(lambda share: source.fetching_beside(columns, share, beside), before, left, in_order)  # noqa: B023
-            if said is not None and pays(said):
+            if said is not None and said.bounded and in_order and FEW < left < 1:
+                few = cost(lambda share: source.fetching_beside(columns, share, beside), before, FEW, in_order)  # noqa: B023
+                sure = pays(few)
+            else:
+                sure = pays(said)
+            if said is not None and sure:
                 found[height] = Expected(round(total * left), said.all, said.fetched, said.done)
     return found
 

@@ -141,7 +141,7 @@ def _fetching(
                 total += weight * size
                 touched += weight * _touched(layout, file, group, Column.of(layout, name, dtype), share, size)
     scale = _scale(parts, sample.chosen)
-    return Fetching(int(total * scale), int(touched * scale)) if total else None
+    return Fetching(int(total * scale), int(touched * scale), bounded=True) if total else None
 
 
 def _touched(layout: Layout, file: FileReader, group: int, column: Column, share: float, size: int) -> float:
@@ -182,7 +182,7 @@ def _part_size(part: Part) -> int | None:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """Numbers below `count`, at most `most`, from the first to the last."""
+    """At most `most` numbers below `count`, each from the middle of its part: the last row group is often short."""
     if count <= most:
         return list(range(count))
-    return [k * (count - 1) // (most - 1) for k in range(most)]
+    return [(2 * k + 1) * count // (2 * most) for k in range(most)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Callable
 
@@ -9,6 +10,9 @@ from robodf.io.parquet_pages.thrift import Compact
 
 _EXPANSION = {"SNAPPY": 64, "GZIP": 1100, "LZ4": 300, "ZSTD": 1 << 16}
 """More bytes than these of a byte are in no stream of the codec: memory for them is not taken."""
+
+
+_kept = threading.local()
 
 
 def decompressed(data: memoryview, size: int, codec: str) -> memoryview:
@@ -46,8 +50,19 @@ def _snappy(data: memoryview, size: int):  # type: ignore[no-untyped-def]
 
 def _zstd(data: memoryview, size: int):  # type: ignore[no-untyped-def]
     import pyarrow as pa
+    import zstandard
 
-    return pa.Codec("zstd").decompress(pa.py_buffer(data), size)  # fails where the sizes differ
+    decompressor = getattr(_kept, "zstd", None)
+    if decompressor is None:
+        decompressor = _kept.zstd = zstandard.ZstdDecompressor()  # making one takes as long as a page
+    try:
+        if zstandard.frame_content_size(data) in (-1, size):
+            found = decompressor.decompress(data, max_output_size=size)
+            if len(found) == size:
+                return found
+    except zstandard.ZstdError as error:
+        raise ValueError(f"ZSTD that cannot be read: {error}") from error
+    return pa.Codec("zstd").decompress(pa.py_buffer(data), size)  # of several frames; fails where the sizes differ
 
 
 def _gzip(data: memoryview, size: int) -> bytes:

@@ -26,7 +26,7 @@ _LENGTH = struct.Struct("<I")
 class Values:
     """Values that are there: pieces of bytes, or an array of numbers."""
 
-    pieces: list[memoryview] | None = None
+    pieces: list[memoryview | bytes] | None = None
     numbers: np.ndarray | None = None
 
 
@@ -59,7 +59,10 @@ class Table:
             return Values(numbers=self.numbers[which])
         assert self.ends is not None
         data, starts, ends = self.data, self.starts[which].tolist(), self.ends[which].tolist()
-        return Values([data[a:b] for a, b in zip(starts, ends)])
+        pieces: list[memoryview | bytes] = [data[a:b] for a, b in zip(starts, ends)]
+        if 2 * sum(map(len, pieces)) < len(data):
+            pieces = [bytes(piece) for piece in pieces]  # the page is not held for a few of its values
+        return Values(pieces)
 
 
 def rows_of_page(

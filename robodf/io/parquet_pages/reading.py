@@ -65,14 +65,18 @@ class File:
 
     def groups(self, rows: np.ndarray) -> Iterator[tuple[int, int, int]]:
         """The row groups of some rows, and from which to which of them lie there."""
-        at = 0
-        while at < len(rows):
-            group = int(np.searchsorted(self.layout.firsts, rows[at], "right")) - 1
-            if group >= len(self.layout.firsts) - 1:
-                raise FileFormatError(f"{self.layout.path}: has no row {rows[at]}, but {self.layout.firsts[-1]} rows")
-            end = int(np.searchsorted(rows, self.layout.firsts[group + 1], "left"))
-            yield group, at, end
-            at = end
+        if len(rows) and rows[-1] >= self.layout.firsts[-1]:
+            raise FileFormatError(f"{self.layout.path}: has no row {rows[-1]}, but {self.layout.firsts[-1]} rows")
+        numbers, starts = _distinct(np.searchsorted(self.layout.firsts, rows, "right") - 1)
+        return zip(numbers.tolist(), starts.tolist(), [*starts[1:].tolist(), len(rows)])
+
+
+def _distinct(ascending: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers that there are, each once, and where each is first."""
+    new = np.ones(len(ascending), bool)
+    np.not_equal(ascending[1:], ascending[:-1], out=new[1:])
+    first = np.flatnonzero(new)
+    return ascending[first], first
 
 
 def jobs(file: File, rows: np.ndarray, columns: tuple[Column, ...], threads: int) -> Iterator[Job]:
@@ -108,9 +112,7 @@ def _costs(file: File, rows: np.ndarray, columns: tuple[Column, ...]) -> np.ndar
 
 def _numbers(pages: Pages, local: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of the pages that hold some rows of a row group, and which of the rows is the first in each."""
-    page = np.searchsorted(pages.firsts, local, "right") - 1
-    first = np.flatnonzero(np.diff(page, prepend=-1))
-    return page[first], first
+    return _distinct(np.searchsorted(pages.firsts, local, "right") - 1)
 
 
 def _dense(file: File, group: int, column: Column, pages: list[Pages], local: np.ndarray) -> bool:
@@ -212,13 +214,13 @@ def _by_pages(file: File, rows: np.ndarray, column: Column) -> pl.Series:
         local = rows[start:end] - file.layout.firsts[group]
         for of_leaf, found in zip(todo, pages):
             of_leaf += _touched(group, found, local)
-    reads = sorted((page.offset, page.size) for of_leaf in todo for page in of_leaf)
-    data = read_ranges(file.reader, reads)
-    found = [
-        [_rows(file, page, data[page.offset], leaf) for page in of_leaf] for leaf, of_leaf in zip(column.leaves, todo)
-    ]
+    decoded: list[list[Rows]] = [[] for _ in column.leaves]
+    order = sorted(((page, k) for k, of_leaf in enumerate(todo) for page in of_leaf), key=lambda task: task[0].offset)
+    # A page is decoded before the next is read: memory that is held is new memory, which takes longer than reading.
+    for (page, k), raw in zip(order, read_ranges(file.reader, [(p.offset, p.size) for p, _ in order])):
+        decoded[k].append(_rows(file, page, raw, column.leaves[k]))
     try:
-        return column_of(column.name, column.dtype, column.leaves, found)
+        return column_of(column.name, column.dtype, column.leaves, decoded)
     except ValueError as error:
         raise FileFormatError(f"{file.layout.path}: column {column.name!r}: {error}") from error
 
@@ -241,10 +243,9 @@ def _rows(file: File, page: _Page, raw: memoryview, leaf: Leaf) -> Rows:
         raise FileFormatError(f"{path}: the page of {page.size} bytes at offset {page.offset}: {error}") from error
 
 
-def read_ranges(file: FileReader, ranges: list[tuple[int, int]]) -> dict[int, memoryview]:
-    """The bytes at offsets, which ascend, of these sizes: what lies close together is read at once."""
+def read_ranges(file: FileReader, ranges: list[tuple[int, int]]) -> Iterator[memoryview]:
+    """The bytes at offsets, which ascend, of these sizes, one by one: what lies close together is read at once."""
     gap = GAP_REMOTE if file.local is None else GAP_LOCAL
-    found: dict[int, memoryview] = {}
     at = 0
     while at < len(ranges):
         start = end = ranges[at][0]
@@ -254,9 +255,8 @@ def read_ranges(file: FileReader, ranges: list[tuple[int, int]]) -> dict[int, me
             last += 1
         data = memoryview(file.read_at(start, end - start))
         for offset, size in ranges[at:last]:
-            found[offset] = data[offset - start : offset - start + size]
+            yield data[offset - start : offset - start + size]
         at = last
-    return found
 
 
 class _Tables:
