@@ -117,7 +117,11 @@ class TableFiles(Source):
                 groups, total, total_rows = groups + 1, total + group.total_bytes, total_rows + group.rows
                 if not group.excluded:
                     kept, read, rows = kept + 1, read + group.bytes, rows + group.rows
-        return ScanReport(read, total, rows, total_rows, kept, groups, "row group", len(self.paths))
+        late = self._late(request)
+        notes = (
+            (f"at most: {', '.join(late)} by the pages of the rows that are left, if these are few",) if late else ()
+        )
+        return ScanReport(read, total, rows, total_rows, kept, groups, "row group", len(self.paths), notes)
 
     @property
     def _in_file(self) -> dict[str, pl.DataType]:

@@ -360,6 +360,9 @@ def test_a_filter_on_light_columns_reads_the_pages_of_its_rows(images: Path) -> 
     found = frame.filter(rd.col("id") > 50).filter(rd.col("id") % 100 == 1).select("image", "id").head(2).collect()
     assert found.equals(whole.filter(pl.col("id").is_in([101, 201])).select("image", "id"))
     assert frame.filter(rd.col("id") == 9).select("image").collect().equals(whole[[9]].select("image"))
+    said = str(frame.filter(rd.col("id") == 17).explain("physical"))
+    assert "at most: image by the pages of the rows that are left, if these are few" in said
+    assert "by the pages" not in str(frame.filter(rd.col("id") == 17).select("id").explain("physical"))
     before = read.bytes
     frame.filter(rd.col("id").is_in([17, 290])).collect()
     assert 2 * 40_000 < read.bytes - before < 2 * 3 * 41_000
@@ -367,6 +370,23 @@ def test_a_filter_on_light_columns_reads_the_pages_of_its_rows(images: Path) -> 
     assert frame.filter(rd.col("id") < 300).count_rows() == 300
     assert frame.filter(rd.col("image").bin.size() > 10).collect().equals(whole)
     assert read.bytes - before < 40_000
+
+
+def test_joins_dedup_and_draws_read_the_pages_of_their_rows(images: Path) -> None:
+    whole = pl.read_parquet(images)
+    frame = rd.read_parquet(images)
+    frame.select("id").collect()
+    for made, right in (
+        (frame.join(rd.from_dict({"id": [9, 200]}), on="id", how="semi"), whole[[9, 200]]),
+        (frame.with_columns(same=rd.col("id") // 200).dedup("same").drop("same"), whole[[0, 200]]),
+        (frame.sort("id", descending=True).head(2), whole[[399, 398]]),
+    ):
+        assert "fetched late" in str(made.explain("physical"))
+        before = read.bytes
+        assert made.collect().equals(right)
+        assert read.bytes - before < 2 * 3 * 41_000 + 30_000
+    drawn = frame.sample(n=3, seed=1).collect()
+    assert drawn.equals(whole[drawn["id"].to_list()])
 
 
 def test_what_fetching_costs(images: Path) -> None:
