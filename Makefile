@@ -29,8 +29,9 @@ test: $(VENV)/.installed  ## run the tests
 	$(VENV)/bin/python $(PYTEST)
 	$(VENV)/bin/python $(PYTEST_RAY)
 
-test-long: $(VENV)/.installed  ## all tests, the slow ones too, 20,000 random plans, 40,000 mutated logs
-	ROBODF_PROPERTY_PLANS=20000 ROBODF_MUTATED_LOGS=40000 $(VENV)/bin/python -m pytest -n $(JOBS) --timeout 3600 -m "not ray"
+test-long: $(VENV)/.installed  ## all tests, the slow ones too, 20,000 random plans, 40,000 mutated logs, 10,000 mutated files
+	ROBODF_PROPERTY_PLANS=20000 ROBODF_MUTATED_LOGS=40000 ROBODF_MUTATED_FILES=10000 \
+		$(VENV)/bin/python -m pytest -n $(JOBS) --timeout 3600 -m "not ray"
 	$(VENV)/bin/python -m pytest -m ray --timeout 3600
 
 test-polars-1.44: $(VENV_144)/.installed  ## the tests on Polars 1.44, the oldest that is supported

@@ -306,6 +306,8 @@ class IndexedFiles(Source):
         key = (type(self), self.paths[k], self.state[k], self._options, told)
         found = _indexes.get(key)
         if found is None or not set(columns) <= set(found.columns):
+            before = () if found is None else found.columns  # what was asked for a moment ago is asked for again
+            columns = tuple(c for c in self.schema if c in columns or (c in before and c in self.light))
             found = self.index(self.paths[k], columns)
             types = {name: self.schema[name] for name in columns}
             if {name: found.schema.get(name) for name in columns} != types:

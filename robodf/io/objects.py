@@ -155,7 +155,7 @@ def _plain(value: Any, where: str) -> Any:
     if kind == "list":
         return [_plain(inner, where) for inner in value]
     if kind == "time":
-        return value.isoformat()
+        return value.isoformat() if isinstance(value, date) else _iso(_nanoseconds(value, where))
     if kind == "bytes":
         raise FileFormatError(f"{where}: bytes stand where others have another kind of value: no column holds both")
     return value
@@ -177,6 +177,12 @@ def _kind(value: Any) -> str:
     if hasattr(value, "to_unix_nano"):
         return "time"
     raise FileFormatError(f"a value of the type {type(value).__name__} has no column")
+
+
+def _iso(nanoseconds: int) -> str:
+    """A timestamp of MessagePack as other times are written, with all of its digits."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{rest:09}+00:00"
 
 
 def _nanoseconds(value: Any, where: str) -> int:

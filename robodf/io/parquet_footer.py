@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from robodf.errors import FileFormatError
-from robodf.io.files import StorageOptions, open_file
+from robodf.io.files import FileReader, StorageOptions, open_file
 from robodf.io.source import Request
 from robodf.plan.comparison import as_comparison
 from robodf.plan.expr import Expr
@@ -41,7 +41,8 @@ def row_groups(
     """
     import pyarrow as pa
 
-    footer = _footer(path, storage)
+    with open_file(path, storage) as file:
+        footer = read_footer(file).metadata
     wanted = set(request.columns).union(*(p.columns for p in request.predicates))
     first = 0
     for g in range(footer.num_row_groups):
@@ -93,21 +94,31 @@ def runs(groups: Iterator[RowGroup], size: int) -> Iterator[tuple[Rows, int]]:
         yield (first, rows), held
 
 
-def _footer(path: str, storage: StorageOptions) -> Any:
-    """The metadata of a file, by two small reads wherever it is."""
+class Footer(NamedTuple):
+    """The metadata of a file as pyarrow has it, the bytes that it is made of, and where these begin in the file."""
+
+    metadata: Any
+    raw: bytes
+    start: int
+
+
+def read_footer(file: FileReader) -> Footer:
+    """The footer of a file, by two small reads wherever it is."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with open_file(path, storage) as file:
-        tail = file.read_at(file.size - 8, 8)
-        length = int.from_bytes(tail[:4], "little")
-        if tail[4:] != _MAGIC or length > min(_LARGEST, file.size - 8):
-            raise FileFormatError(f"{path}: is no Parquet file, or its end is missing")
-        footer = file.read_at(file.size - 8 - length, length)
+    if file.size < 12:
+        raise FileFormatError(f"{file.path}: is no Parquet file: it has {file.size} bytes")
+    tail = file.read_at(file.size - 8, 8)
+    length = int.from_bytes(tail[:4], "little")
+    if tail[4:] != _MAGIC or length > min(_LARGEST, file.size - 8):
+        raise FileFormatError(f"{file.path}: is no Parquet file, or its end is missing")
+    start = file.size - 8 - length
+    raw = file.read_at(start, length)
     try:
-        return pq.read_metadata(pa.BufferReader(_MAGIC + footer + tail))
+        return Footer(pq.read_metadata(pa.BufferReader(_MAGIC + raw + tail)), raw, start)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise _damaged(file.path, error) from error
 
 
 def _excludes(columns: list, predicate: Expr, schema: Mapping[str, pl.DataType]) -> bool:

@@ -22,6 +22,14 @@ _GROUP_BYTES = 128 << 20  # a row group is held in memory until it is complete
 _GROUP_ROWS = 122_880  # Polars' own default, kept for ordinary rows
 _BLOB_BYTES = 512 << 10  # taken for one binary value: a compressed frame or a small cloud
 _LIST_LENGTH = 1024  # taken for one list: a laser scan
+_PAGE_BYTES = 128 << 10
+"""Of a page where values may be large: one row is then fetched alone, by the page index that Polars writes.
+
+Against Polars' own 1 MiB, files of images are 0.4 to 0.7 % larger, and writing and scanning them takes the same time
+within the noise of measuring; pages of 64 KiB took a tenth longer to write.
+"""
+_PLAIN_ROWS = 144
+"""Of at most 128 values Polars makes a dictionary, whatever they are: one page, which each row needs, of all images."""
 _COMPRESSED = {"gzip": ".gz", "zstd": ".zst"}
 
 
@@ -99,9 +107,14 @@ def _defaults(format: Format, schema: pl.Schema, target: str) -> dict[str, Any]:
         found["separator"] = "\t"
     if format.name == "ipc":
         found["compression"] = "zstd"
+    if format.name == "parquet" and any(_holds(dtype, (pl.Binary,)) for dtype in schema.dtypes()):
+        found["data_page_size"] = _PAGE_BYTES
     if format.name in ("parquet", "ipc"):
         # Polars cuts groups by rows alone: 122,880 camera frames would have to fit into memory.
-        rows = _GROUP_BYTES // max(1, sum(map(_row_bytes, schema.dtypes())))
+        row = max(1, sum(map(_row_bytes, schema.dtypes())))
+        rows = _GROUP_BYTES // row
+        if "data_page_size" in found and rows < _PLAIN_ROWS and _PLAIN_ROWS * row < 3 * _GROUP_BYTES:
+            rows = _PLAIN_ROWS
         if rows < _GROUP_ROWS:
             found["row_group_size" if format.name == "parquet" else "record_batch_size"] = max(16, rows)
     return found

@@ -63,12 +63,14 @@ class Split:
 class Fetching:
     """Bytes of files, by metadata alone: to read some columns of all rows, and to fetch those of the rows left.
 
-    `done` says what is done with such bytes, where files are read anyway: "decoded".
+    `done` says what is done with such bytes, where files are read anyway: "decoded". `bounded`: to fetch rows in their
+    order takes no longer than to read all, or not much, however many they are.
     """
 
     all: int
     fetched: int
     done: str = "read"
+    bounded: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,31 @@
-"""Table files that Polars reads natively: Parquet, CSV, NDJSON, Arrow IPC, each with its own pushdown."""
+"""Table files that Polars reads natively: Parquet, CSV, NDJSON, Arrow IPC, each with its own pushdown.
+
+Of Parquet, columns of large values are also fetched late, by the pages that hold the rows (`parquet_pages`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby, repeat
-from typing import Any
+from itertools import count, groupby, repeat
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from robodf.compat import supported
+from robodf.compat import run, run_in_batches, supported
 from robodf.errors import FileFormatError, OptionError, SchemaError, hint
 from robodf.io.files import fingerprint, is_remote
+from robodf.io.indexed_files import ROWS
 from robodf.io.parquet_footer import Rows, row_groups, runs
-from robodf.io.source import Request, ScanReport, Source, Split, Support, file_names
+from robodf.io.parquet_pages import Numbered, Part, fetched, fetching, heavy_columns, worth
+from robodf.io.source import LOCATOR, Fetching, Request, ScanReport, Source, Split, Support, file_names
+from robodf.io.stream import from_batches
 from robodf.plan.expr import Expr
 from robodf.plan.node import Pairs
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _SCANS = {"parquet": pl.scan_parquet, "csv": pl.scan_csv, "ndjson": pl.scan_ndjson, "ipc": pl.scan_ipc}
 
@@ -27,6 +36,11 @@ RUN = 64 << 20
 """Wanted bytes, still encoded, of the row groups in one split of a large file."""
 
 _POLARS_OPENS = tuple(f"{name}://" for name in "s3 s3a gs gcs az azure abfs abfss adl http https hf".split())
+
+_FEW = 0.01
+"""Share of rows for which pages must be worth it, before it is known how many rows a filter leaves."""
+
+_ROWS_AT_ONCE = 8192
 
 _EACH_FILE = frozenset(
     "hive_partitioning hive_schema try_parse_hive_dates include_file_paths glob low_memory cache rechunk memory_map "
@@ -43,7 +57,8 @@ files, or may, so that a source with it is read as a whole: a name that is missi
 class TableFiles(Source):
     """Files of one format, in order, all with the columns of the first.
 
-    Of a part, `columns` are those of the whole, and `rows` are the rows of each file that are in it (None: all).
+    Of a part, `columns` are those of the whole, `rows` are the rows of each file that are in it (None: all), and
+    `numbers` are those of the files in the whole.
     """
 
     format: str
@@ -53,6 +68,7 @@ class TableFiles(Source):
     state: tuple = ()  # size and time of change of each file: a rewritten file is another source
     columns: tuple[tuple[str, pl.DataType], ...] | None = None
     rows: tuple[Rows | None, ...] = ()
+    numbers: tuple[int, ...] = ()
 
     __hash__ = Source.hash_once
 
@@ -101,7 +117,11 @@ class TableFiles(Source):
                 groups, total, total_rows = groups + 1, total + group.total_bytes, total_rows + group.rows
                 if not group.excluded:
                     kept, read, rows = kept + 1, read + group.bytes, rows + group.rows
-        return ScanReport(read, total, rows, total_rows, kept, groups, "row group", len(self.paths))
+        late = self._late(request)
+        notes = (
+            (f"at most: {', '.join(late)} by the pages of the rows that are left, if these are few",) if late else ()
+        )
+        return ScanReport(read, total, rows, total_rows, kept, groups, "row group", len(self.paths), notes)
 
     @property
     def _in_file(self) -> dict[str, pl.DataType]:
@@ -151,50 +171,135 @@ class TableFiles(Source):
             tuple(self.state[k] for k, _ in pieces) if self.state else (),
             tuple(self.schema.items()),
             ranges if any(ranges) else (),
+            tuple(map(self._number, (k for k, _ in pieces))),
         )
+
+    def _number(self, k: int) -> int:
+        """The number of a file in the whole that this is a part of."""
+        return self.numbers[k] if self.numbers else k
 
     @property
     def _splittable(self) -> bool:
         return all(name in _EACH_FILE for name, _ in self.options)
 
+    # -- heavy columns ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def heavy(self) -> frozenset[str]:  # type: ignore[override]
+        if self.format != "parquet" or not self._splittable or any(map(_is_foreign, self.paths)):
+            return frozenset()
+        return heavy_columns(self._parts, dict(self.storage), self._in_file)
+
+    def fetching(self, columns: tuple[str, ...], share: float) -> Fetching | None:
+        types = {name: self.schema[name] for name in columns}
+        return fetching(self._parts, dict(self.storage), types, share)
+
+    def fetch(self, locators: np.ndarray, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+        known = {self._number(k): part for k, part in enumerate(self._parts)}
+        types = {name: self.schema[name] for name in columns}
+        yield from fetched(locators, known, dict(self.storage), types, self._column_of_rows)
+
+    def _column_of_rows(self, path: str, first: int, rows: int, name: str) -> pl.Series:
+        """A column of rows that follow each other in a file, by Polars."""
+        of_whole = self if self.columns is not None else replace(self, columns=tuple(self.schema.items()))
+        try:
+            return of_whole._scan((path,)).slice(first, rows).select(name).collect().to_series()
+        except pl.exceptions.SchemaError as error:
+            raise SchemaError(f"{path}: has other columns than the first file: {error}") from error
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            raise FileFormatError(f"{path}: {str(error).splitlines()[0]}") from error
+
+    @property
+    def _remote(self) -> bool:
+        return any(map(is_remote, self.paths))
+
+    @property
+    def _parts(self) -> list[Part]:
+        return list(zip(self.paths, self.state or repeat(None), self.rows or repeat(None)))
+
     # -- reading ----------------------------------------------------------------------------------------------
 
     def scan(self, request: Request) -> pl.LazyFrame:
-        query = self._all()
+        late = self._late(request)
+        if late:
+            schema = {name: self.schema[name] for name in request.columns}
+            return from_batches(lambda: self._rows_first(request, late), schema, self.describe())
+        return self._by_polars(request)
+
+    def _late(self, request: Request) -> tuple[str, ...]:
+        """The heavy columns of a request that are better read when its predicates have chosen a few rows."""
+        if not request.predicates or request.locator or self.format != "parquet":
+            return ()
+        late = tuple(name for name in request.columns if name in self.heavy)
+        if not late or any(p.columns & self.heavy for p in request.predicates):
+            return ()
+        return late if worth(self.fetching(late, _FEW), self._remote) else ()
+
+    def _rows_first(self, request: Request, late: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+        """The rows of a request: those that the predicates leave are counted, then fetched if they are few."""
+        light = replace(request, columns=tuple(c for c in request.columns if c not in late), locator=True)
+        left = run(self._by_polars(replace(light, columns=())).select(pl.len())).item()
+        rows = self.count(()) or 0
+        if left and not worth(self.fetching(late, left / max(left, rows)), self._remote):
+            yield from run_in_batches(self._by_polars(request), _ROWS_AT_ONCE)
+            return
+        for batch in run_in_batches(self._by_polars(light), _ROWS_AT_ONCE):
+            first = 0
+            for frame in self.fetch(batch.get_column(LOCATOR).to_numpy(), late):
+                yield batch.slice(first, frame.height).hstack(frame).select(request.columns)
+                first += frame.height
+
+    def _by_polars(self, request: Request) -> pl.LazyFrame:
+        query = self._all(request.locator)
         for predicate in request.predicates:
             query = query.filter(predicate.polars)
         if request.limit is not None:
             query = query.head(request.limit)
+        if request.locator:
+            return query.select(*request.columns, LOCATOR)
         return query.select(request.columns) if request.columns != tuple(self.schema) else query
 
-    def _all(self) -> pl.LazyFrame:
-        """All rows of all files."""
+    def _all(self, locator: bool = False) -> pl.LazyFrame:
+        """All rows of all files, with LOCATOR where asked for."""
         if self.columns is None:
-            return self._scan(self._filled(self.paths, self.state))
+            return self._scan(self._filled(self.paths, self.state), range(len(self.paths)) if locator else None)
         pieces = []
-        of_files = zip(self.paths, self.state or repeat(None), self.rows or repeat(None))
-        for whole, files in groupby(of_files, lambda file: file[2] is None):
+        of_files = zip(count(), self.paths, self.state or repeat(None), self.rows or repeat(None))
+        for whole, files in groupby(of_files, lambda file: file[3] is None):
             if whole:
-                paths, states, _ = zip(*files)
-                pieces.append(self._as_whole(self._scan(self._filled(paths, states))))
+                numbers, paths, states, _ = zip(*files)
+                pieces.append(self._as_whole(self._scan(self._filled(paths, states), numbers if locator else None)))
                 continue
-            for path, state, rows in files:
+            for k, path, state, rows in files:
                 assert rows is not None
                 if state is not None and fingerprint(path, dict(self.storage)) != state:
                     raise FileFormatError(f"{path}: was changed since the query was planned; make the frame anew")
-                pieces.append(self._as_whole(self._scan((path,))).slice(*rows))
+                pieces.append(self._as_whole(self._scan((path,), (k,) if locator else None)).slice(*rows))
         if not pieces:
-            return pl.LazyFrame(schema=self.schema)
+            return pl.LazyFrame(schema={**self.schema, LOCATOR: pl.UInt64()} if locator else self.schema)
         return pieces[0] if len(pieces) == 1 else pl.concat(pieces, rechunk=False)
 
-    def _scan(self, paths: tuple[str, ...]) -> pl.LazyFrame:
+    def _scan(self, paths: tuple[str, ...], numbered: Sequence[int] | None = None) -> pl.LazyFrame:
+        """Some files as Polars reads them; with LOCATOR where their places among those of this source are given."""
         scan = _SCANS[self.format]
         options: dict[str, Any] = {k: dict(v) if isinstance(v, Pairs) else v for k, v in self.options}
         if self.storage and not all(map(_is_foreign, paths)):
             options["storage_options"] = dict(self.storage)
         if self.columns is not None:
             options.update(self._types)
-        return scan(self._reachable(paths), **supported(scan, options))
+        if numbered is not None:
+            options["row_index_name"] = LOCATOR
+        query = scan(self._reachable(paths), **supported(scan, options))
+        return query if numbered is None else query.with_columns(self._locators(numbered))
+
+    def _locators(self, places: Sequence[int]) -> pl.Expr:
+        """LOCATOR from the numbers that Polars gives to the rows of some files, one after the other."""
+        index = pl.col(LOCATOR).cast(pl.UInt64)
+        if len(places) == 1:
+            return index + pl.lit(self._number(places[0]) << ROWS, pl.UInt64)
+        parts = [self._parts[k] for k in places]
+        numbers = [self._number(k) for k in places]
+        return index.map_batches(Numbered(parts, numbers, dict(self.storage)), pl.UInt64, is_elementwise=True)
 
     def _reachable(self, paths: tuple[str, ...]) -> list[str]:
         """The paths as Polars can open them: of members of archives, and of file systems of fsspec alone, copies."""

@@ -46,8 +46,8 @@ def read_zarr(
     equally long. A filter on these light columns reads only the chunks that hold the rows left, each once.
 
     Arrays of objects are refused where they are read: their codecs unpickle. FileFormatError for damage; with
-    `on_error="skip"` or `"collect"` a folder that cannot be indexed is left out, and values that cannot be read are
-    null (told in `df.errors`).
+    `on_error="skip"` or `"collect"` a folder that cannot be indexed is left out and unreadable values are null
+    (`df.errors` tells).
 
     A zip of a folder is `"zip://::replay_buffer.zarr.zip"`. Blosc needs `pip install 'robodf[zarr]'`.
 
@@ -293,7 +293,7 @@ def _as_dataset(array: Array) -> Dataset:
 
 
 def zarr_rows(paths: list[str], array: str | None, on_error: str, storage: dict | None) -> ZarrRows:
-    """A source over folders. Their metadata and the ends of episodes are read now."""
+    """A source over folders. Their metadata is read now, and the ends of episodes, which an index is made of."""
     from robodf.io.logs.model import check_on_error
 
     check_on_error(on_error)
@@ -306,18 +306,19 @@ def zarr_rows(paths: list[str], array: str | None, on_error: str, storage: dict 
     kept: list[str] = []
     for path in paths:
         try:
-            found = arrays(Store(path, options))
+            store = Store(path, options)
+            found = arrays(store)
             if not found:
                 raise FileFormatError(f"{path}: no Zarr folder, or one without arrays")
             if error := next((a for a in found.values() if isinstance(a, FileFormatError)), None):
                 if not any(isinstance(a, Array) for a in found.values()):
                     raise error
             mine, episodes = _columns(path, found, array)
-            last = found.get(ENDS)
-            ends = episode_ends(Store(path, options), last).tobytes() if episodes and isinstance(last, Array) else b""
             if by_episode is not None and episodes != by_episode:
                 raise FileFormatError(f"{path}: episodes in some folders only; read them apart, or pass array=")
             _unite(columns, mine, path)
+            last = found.get(ENDS) if episodes else None
+            ends = episode_ends(store, last).tolist() if isinstance(last, Array) else None
         except FileFormatError as error:
             if on_error == "raise":
                 raise
@@ -327,9 +328,9 @@ def zarr_rows(paths: list[str], array: str | None, on_error: str, storage: dict 
         kept.append(path)
         known.append(found)
         sizes = sum(a.row_bytes * a.shape[0] for a in found.values() if isinstance(a, Array) and a.shape)
-        # What an index is made of: metadata, and where episodes end.
-        digest = hashlib.sha256(repr(sorted(found.items(), key=str)).encode() + ends).hexdigest()
-        states.append((min(sizes, 1 << 62), digest))
+        states.append(
+            (min(sizes, 1 << 62), hashlib.sha256(repr((sorted(found.items(), key=str), ends)).encode()).hexdigest())
+        )
     if not kept:
         raise FileFormatError(f"read_zarr: none of the folders can be read: {empty.problems[0]['error']}")
     return replace(empty, paths=tuple(kept), state=tuple(states), numbers=(), columns=tuple(columns.values()),

@@ -26,8 +26,13 @@ MOST_DECODED = 0.25
 """The same where the bytes are read in any case: what is saved is to decode and hold them, and those that are left are
 decompressed a second time, which costs some times what decoding does."""
 
+FEW = 0.01
+"""Share of rows for which it has to pay where nobody knows how many are left, and a source is not the slower if many
+are: how many partners a join finds, or rows that say the same, is a guess."""
+
 _ROW = 64 << 10  # bytes of a row, of which nothing is known but that it has a heavy column
 _ROWS = 1000.0  # of an input of which nothing is known
+_MANY = 1e15  # more than any limit or sample leaves
 
 
 def fetch_late(plan: Plan) -> Plan | None:
@@ -64,7 +69,7 @@ def fetch_late(plan: Plan) -> Plan | None:
     rows: dict[int, float] = {}
     for scan in scans:
         way = _way_up(scan, wanted[id(scan)], above)
-        if not any(way.stops[1:]):
+        if not any(way.stops[1:]) or not _leaves_fewer(way):
             continue
         rows = rows or _rows(plan)
         late = _paying(way, rows)
@@ -132,7 +137,7 @@ def _of_leaf(n: Plan) -> float:
 # -- where -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Way:
     """The nodes above a scan, each with the number of the input that its rows come by.
 
@@ -143,6 +148,7 @@ class _Way:
     wanted: frozenset[str]  # of the scan
     nodes: list[tuple[Plan, int]]
     stops: list[list[tuple[str, str]]]
+    ordered: bool = False  # whether nodes that promise no order are to keep that of the scan
 
     def at(self, height: int) -> Plan:
         return self.nodes[height - 1][0] if height else self.scan
@@ -171,6 +177,11 @@ def _way_up(scan: Scan, wanted: frozenset[str], above: dict[int, list[tuple[Plan
     return way
 
 
+def _leaves_fewer(way: _Way) -> bool:
+    """Whether any node on the way leaves out rows, of however many: else nothing is asked of the files."""
+    return any(n.survivors(k, *(_MANY for _ in n.inputs())) < 1 for n, k in way.nodes)
+
+
 def _paying(way: _Way, rows: dict[int, float]) -> dict[int, Expected]:
     """The heights at which fetching pays, and what it costs there."""
     source = way.scan.source
@@ -178,19 +189,27 @@ def _paying(way: _Way, rows: dict[int, float]) -> dict[int, Expected]:
     before = 1.0
     if way.scan.predicates or way.scan.limit is not None:
         before = min(1.0, total / max(_of_leaf(Scan(source)), 1.0))
-    left, in_order = 1.0, True
+    left, in_order, could = 1.0, True, True
     later = {column for stop in way.stops[1:] for _, column in stop}
     beside = tuple(c for c in way.scan.schema if c in way.wanted and c not in later)
     found: dict[int, Expected] = {}
     for height in range(1, len(way.stops)):
         n, k = way.nodes[height - 1]
         left *= n.survivors(k, *(rows[id(i)] for i in n.inputs()))
+        could = could and (_keeps_order(n) or n.in_order_of(k) is not None)
         in_order = in_order and _keeps_order(n)
         columns = tuple(column for _, column in way.stops[height])
-        if columns:
-            said = cost(lambda share: source.fetching_beside(columns, share, beside), before, left, in_order)  # noqa: B023
-            if said is not None and pays(said):
-                found[height] = Expected(round(total * left), said.all, said.fetched, said.done)
+        if not columns:
+            continue
+
+        def of(share: float, ordered: bool) -> Fetching | None:
+            return cost(lambda s: source.fetching_beside(columns, s, beside), before, share, ordered)  # noqa: B023
+
+        said = of(left, in_order)
+        guessed = said is not None and said.bounded and could and FEW < left < 1
+        if said is not None and pays(of(FEW, True) if guessed else said):
+            found[height] = Expected(round(total * left), said.all, min(said.fetched, said.all), said.done)
+            way.ordered = way.ordered or guessed
     return found
 
 
@@ -227,6 +246,8 @@ def _rebuilt(way: _Way, late: dict[int, Expected], locator: str) -> tuple[Plan, 
         if height:
             old, k = way.nodes[height - 1]
             names = {column: out for column, name in names.items() if (out := old.carries(k, name)) is not None}
+            if way.ordered:
+                old = old.in_order_of(k) or old
             passed = _over(old, k, new, frozenset(old.schema) - set(names.values()), locator)
             if passed is None:
                 return None

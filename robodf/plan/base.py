@@ -154,6 +154,10 @@ class Plan(Node):
         """As `passes`, of the input number `k`; where a row has none of its rows beside it, the value is null."""
         return self.passes(column) if k == 0 else None
 
+    def in_order_of(self, k: int) -> Plan | None:
+        """The same with its rows in the order of an input, where it promises none and that costs nothing; or None."""
+        return None
+
     def estimate(self, *rows: float) -> float:
         """About how many rows it gives, of inputs of about so many."""
         return sum(rows)

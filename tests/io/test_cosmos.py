@@ -17,7 +17,7 @@ from test_lerobot_damaged import mutated
 
 import robodf as rd
 from robodf.errors import FileFormatError, NoFilesError, OptionError, RobodfError
-from robodf.io.lerobot import frames
+from robodf.io.video import beside
 
 GRAYS = [20, 50, 80, 110, 140, 170, 200]
 
@@ -127,13 +127,13 @@ def test_specs_of_transfer(tmp_path: Path, video: bytes) -> None:
 
 def test_frames_are_read_for_chosen_clips_and_evenly(predict: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[tuple[str, list[int]]] = []
-    images = frames.images
+    images = beside.images
 
     def reading(path: str, storage, video, numbers: np.ndarray, *more) -> Iterator[np.ndarray]:
         read.append((Path(path).name, numbers.tolist()))
         return images(path, storage, video, numbers, *more)
 
-    monkeypatch.setattr(frames, "images", reading)
+    monkeypatch.setattr(beside, "images", reading)
     df = rd.read_cosmos(predict, max_frames=3, resolution=(8, 4)).filter(rd.col("prompt") == "zwölf")
     found = df.select("frames").collect()["frames"][0]
     assert near(levels(found), [20, 110, 200])

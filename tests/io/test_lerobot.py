@@ -17,9 +17,9 @@ from samples_lerobot import CAMERA, LENGTHS, TASKS, WRIST, info, level, rows, ve
 import robodf as rd
 from robodf.errors import FileFormatError, NoFilesError, OptionError
 from robodf.images.layout import IMAGE, to_arrays
-from robodf.io.lerobot import frames
 from robodf.io.lerobot.tables import Parquet
 from robodf.io.source import LOCATOR, Request
+from robodf.io.video import beside
 
 INDEX = [(k, i) for k, n in enumerate(LENGTHS) for i in range(n)]
 
@@ -44,7 +44,7 @@ def v3(made: tuple[Path, Path], tmp_path: Path) -> Path:
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
     """Frames that are decoded, and row groups of columns that are read."""
     found: dict[str, list] = {"frames": [], "groups": []}
-    images, batches = frames.images, Parquet.batches
+    images, batches = beside.images, Parquet.batches
 
     def decoding(path: str, storage, video, numbers: np.ndarray, *more) -> Iterator[np.ndarray]:
         found["frames"].append((Path(path).name, numbers.tolist()))
@@ -54,7 +54,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
         found["groups"].append((Path(self.path).name, group, tuple(names)))
         return batches(self, group, names)
 
-    monkeypatch.setattr(frames, "images", decoding)
+    monkeypatch.setattr(beside, "images", decoding)
     monkeypatch.setattr(Parquet, "batches", reading)
     return found
 
@@ -262,6 +262,26 @@ def test_a_missing_or_broken_video_is_an_error_or_null(v2: Path) -> None:
     assert levels(found[CAMERA])[5:] == [None] * 7
     assert df.errors.height == 2
     assert rd.read_lerobot(v2, cameras=False).collect().height == 12
+
+
+def test_of_a_damaged_video_the_frames_before_are_given_and_the_others_told(v2: Path) -> None:
+    import av
+
+    file = v2 / f"videos/chunk-000/{CAMERA}/episode_000000.mp4"
+    with av.open(str(file)) as video:
+        places = [(p.pos, p.size) for p in video.demux(video=0) if p.size]
+    position, size = places[3]
+    data = bytearray(file.read_bytes())
+    data[position : position + size] = b"\xff" * size
+    file.write_bytes(data)
+    with pytest.raises(FileFormatError, match="episode_000000.mp4"):
+        rd.read_lerobot(v2, episodes=0).collect()
+    df = rd.read_lerobot(v2, episodes=0, on_error="collect")
+    found = levels(df.collect()[CAMERA])
+    assert near(found[:2], [level(0, 0), level(0, 1)])
+    assert found[3] is None
+    assert len(df.errors)
+    assert all("episode_000000.mp4" in e for e in df.errors["error"])
 
 
 def test_the_nearest_frame_is_taken_and_told_where_it_is_far(v2: Path) -> None:

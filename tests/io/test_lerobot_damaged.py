@@ -104,6 +104,22 @@ def test_metadata_of_any_shape_reads_or_says_what_is_wrong(
     assert 12 in heights  # the frames are there whatever the metadata says, at least where problems are collected
 
 
+@pytest.mark.parametrize(
+    ("version", "name", "table"),
+    [("v2", "tasks.jsonl", "tasks"), ("v2", "episodes.jsonl", "episodes"), ("v2", "episodes_stats.jsonl", "stats"),
+     ("v3", "tasks.parquet", "tasks"), ("v3", "episodes/chunk-000/file-000.parquet", "episodes"),
+     ("v3", "stats.json", "stats")],
+)  # fmt: skip
+def test_what_a_table_lacks_is_told(
+    whole: dict[str, bytes], tmp_path: Path, version: str, name: str, table: str
+) -> None:
+    write(tmp_path, whole, version)
+    (tmp_path / version / "meta" / name).write_bytes(b"{")
+    df = rd.read_lerobot(tmp_path / version, table=table, on_error="collect")
+    df.filter(rd.col(df.columns[0]).is_not_null()).head(1).collect()
+    assert any(file.endswith(name) for file in df.errors["file"])
+
+
 def test_a_link_to_itself_and_strange_names_are_no_files_of_the_set(whole: dict[str, bytes], tmp_path: Path) -> None:
     write(tmp_path, whole, "v2")
     root = tmp_path / "v2"

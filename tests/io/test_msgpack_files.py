@@ -44,6 +44,16 @@ def test_lists_of_maps_give_a_row_each_and_others_a_value(tmp_path: Path) -> Non
     assert rd.read_msgpack(write(tmp_path, "b.msgpack", 1, [1, 2])).collect()["value"].to_list() == ["1", "[1, 2]"]
 
 
+def test_times_among_other_values_are_texts(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "a.msgpack", {"t": msgpack.Timestamp(-1, 7)}, {"t": "soon"}, {"t": [msgpack.Timestamp(0, 0)]}
+    )
+    found = rd.read_msgpack(path).collect()["t"].to_list()
+    assert found == [
+        '"1969-12-31T23:59:59.000000007+00:00"', "soon", '["1970-01-01T00:00:00.000000000+00:00"]',
+    ]  # fmt: skip
+
+
 def test_rows_that_do_not_fit_end_their_file(tmp_path: Path) -> None:
     write(tmp_path, "a.msgpack", *({"x": k} for k in range(3)), {"x": "no"}, {"x": 5})
     write(tmp_path, "b.msgpack", {"x": 9})

@@ -20,7 +20,8 @@ import robodf as rd
 from robodf.compat import explode_options
 from robodf.errors import ColumnNotFoundError, OptionError, QueryError, SchemaError
 from robodf.images.layout import to_column
-from robodf.io.lerobot import frames, statistics
+from robodf.io.lerobot import statistics
+from robodf.io.video import beside
 
 OWN = ["timestamp", "frame_index", "episode_index", "index", "task_index"]
 
@@ -35,13 +36,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many frames each decoding gave."""
     found: list[int] = []
-    images = frames.images
+    images = beside.images
 
     def counted(path, storage, video, numbers, *more):
         found.append(len(numbers))
         return images(path, storage, video, numbers, *more)
 
-    monkeypatch.setattr(frames, "images", counted)
+    monkeypatch.setattr(beside, "images", counted)
     return found
 
 

@@ -20,6 +20,7 @@ from robodf.optimizer.fetch_late import LEAST, MOST, cost, fetch_late, pays
 from robodf.plan.base import lower_all, plans
 from robodf.plan.gathering import PIECE
 from robodf.plan.nodes.fetch import Fetch
+from robodf.plan.nodes.join import Join
 from robodf.plan.nodes.scan import Scan
 
 RULE = sys.modules["robodf.optimizer.fetch_late"]
@@ -297,6 +298,29 @@ def test_not_for_a_source_that_saves_nothing(heavy, monkeypatch: pytest.MonkeyPa
     for answer in (None, Fetching(3000, 3000)):
         monkeypatch.setattr(Records, "fetching", lambda *_, answer=answer: answer)
         assert late(heavy.sample(n=3, seed=1)) == []
+
+
+@pytest.mark.parametrize("how", ["semi", "inner"])
+def test_a_guess_where_a_source_is_not_the_slower_if_it_is_wrong(heavy, fires, how, monkeypatch) -> None:
+    """How many rows find a partner is unknown: half of them would not pay, and a join then keeps the order."""
+
+    def answer(self: Records, columns: tuple[str, ...], share: float) -> Fetching:
+        return Fetching(3000, int(3000 * min(1.0, 4 * share)), bounded=bounded)
+
+    monkeypatch.setattr(Records, "fetching", answer)
+    frame = heavy.join(rd.from_dict({"group": [2]}), on="group", how=how)
+    bounded = False
+    assert late(frame) == []
+    bounded = True
+    fires(frame, fetch_late, f"""
+        {said(15, 0)}
+          Join {how} on col("group") == col("group")
+            {LIGHT}
+            InMemory 1 rows, 1 columns""")  # fmt: skip
+    assert [n.order for n in plans(optimize(frame._plan)) if isinstance(n, Join)] == ["left"]
+    assert len(late(heavy.dedup("group"))) == 1
+    assert late(heavy.sort("n")) == []  # all rows are left, in another order
+    assert late(heavy.with_columns(m=rd.col("n") + 1)) == []
 
 
 # -- the model -------------------------------------------------------------------------------------------------------

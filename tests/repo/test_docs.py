@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import robodf as rd
 from robodf.demo.recordings import write_recordings
+from robodf.images.layout import to_column
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"])
@@ -21,6 +24,25 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "b
 def test_links_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", document.read_text("utf-8"))
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_examples_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    write_recordings(tmp_path / "runs", recordings=1, seconds=12)
+    images = to_column([np.full((16, 32, 3), 20 * k, np.uint8) for k in range(6)])
+    rows = {"frame": images, "action": [[float(k)] for k in range(6)]}
+    tasks = {"episode_index": [0, 0, 0, 1, 1, 1], "task": ["take the pear"] * 3 + ["take the cup"] * 3}
+    (tmp_path / "cameras").mkdir()
+    rd.from_dict({**rows, **tasks}).to_video(tmp_path / "cameras" / "top.mp4", "frame", fps=2)
+    rd.from_dict({**rows, **tasks}).to_lerobot(tmp_path / "pick_and_place", fps=10)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["one_second"].count_rows() == 201
+    assert names["frames"].count_rows() == 6
+    assert rd.read_lerobot("pears").collect()["task"].to_list() == ["take the pear"] * 3
+    assert rd.read_parquet("captions.parquet").count_rows() == names["captions"].count_rows() > 0
 
 
 def test_examples_of_dedup() -> None:

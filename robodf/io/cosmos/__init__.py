@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from robodf.errors import NoFilesError, OptionError
+from robodf.io.video.opening import need_av
 
 if TYPE_CHECKING:
     from robodf.frame.frame import PipelineDataFrame
@@ -91,10 +92,7 @@ def read_cosmos(
         if len(size) != 2 or not all(isinstance(n, int) and 0 < n <= 1 << 14 for n in size):
             raise OptionError(f"read_cosmos: resolution is (width, height), not {resolution!r}")
         resolution = size
-    try:
-        import av  # noqa: F401
-    except ImportError as error:
-        raise ImportError("read_cosmos needs PyAV: pip install 'robodf[video]'") from error
+    need_av("read_cosmos")
     log = ErrorLog()
     files = list_files(root, EXTENSIONS, storage_options)
     found = clips(os.fspath(root), files, storage_options, on_error == "raise", log)

@@ -19,8 +19,9 @@ from robodf.io.cosmos.specs import Control, Spec, specs
 from robodf.io.error_log import ErrorLog
 from robodf.io.files import StorageOptions, fingerprint, open_file
 from robodf.io.indexed_files import IndexedFiles
-from robodf.io.lerobot import frames
 from robodf.io.source import Fetching, Source, Split
+from robodf.io.video import beside
+from robodf.io.video.opening import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -246,19 +247,21 @@ class Clips(IndexedFiles):
     def _facts(self, path: str) -> dict[str, Any]:
         """What the header of a video tells, or its packets where that does not."""
         storage = dict(self.storage)
-        with frames.opened(path, storage) as (_, stream):
-            count = stream.frames
-            rate = float(stream.average_rate) if stream.average_rate else None
-            width, height = stream.codec_context.width, stream.codec_context.height
-            long = stream.duration * stream.time_base if stream.duration else None
-        if not count or long is None:
-            video = frames.index(path, storage)
-            count = len(video.pts)
-            long = count / rate if rate else None
+        told = beside.header(path, storage)
+        count, long = told.frames, told.duration
+        if count is None or long is None:
+            count = len(beside.timed_track(path, storage, refuse).pts)
+            long = count / told.rate if told.rate else None
         if not 0 <= count < 1 << 32 or (long is not None and not 0 <= long < 1 << 32):
             raise FileFormatError(f"{path}: a broken video: {count} frames in {long} s")
         nanoseconds = None if long is None else round(long * 1_000_000_000)
-        return {"fps": rate, "frame_count": count, "width": width, "height": height, "duration": nanoseconds}
+        return {
+            "fps": told.rate,
+            "frame_count": count,
+            "width": told.width,
+            "height": told.height,
+            "duration": nanoseconds,
+        }
 
     def read_rows(self, path: str, rows: np.ndarray, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
         for row in rows.tolist():
@@ -268,13 +271,13 @@ class Clips(IndexedFiles):
 
     def _frames(self, path: str) -> pl.Series:
         storage = dict(self.storage)
-        video = frames.index(path, storage)
+        track = beside.timed_track(path, storage, refuse)
         if self.frame_rate is None:
-            count = min(self.max_frames, len(video.pts))
-            numbers = np.unique(np.round(np.linspace(0, len(video.pts) - 1, count)).astype(np.int64)) if count else []
+            count = min(self.max_frames, len(track.pts))
+            numbers = np.unique(np.round(np.linspace(0, len(track.pts) - 1, count)).astype(np.int64)) if count else []
         else:
-            times = video.times - video.times[:1]
+            times = track.seconds - track.seconds[:1]
             last = float(times[-1]) if len(times) else -1.0
             wanted = np.arange(min(self.max_frames, int(last * self.frame_rate + 1e-6) + 1)) / self.frame_rate
             numbers = np.unique(np.searchsorted(times, wanted - 1e-6).clip(0, len(times) - 1)) if last >= 0 else []
-        return to_column(frames.images(path, storage, video, np.asarray(numbers, np.int64), self.resolution))
+        return to_column(beside.images(path, storage, track, np.asarray(numbers, np.int64), refuse, self.resolution))

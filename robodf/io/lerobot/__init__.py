@@ -89,6 +89,7 @@ def read_lerobot(
     from robodf.io.error_log import ErrorLog
     from robodf.io.lerobot import metadata
     from robodf.io.lerobot.episode_list import episodes_table
+    from robodf.io.lerobot.listed import Listed
     from robodf.io.lerobot.source import LeRobotFrames
     from robodf.io.lerobot.tree import tree
     from robodf.io.logs.model import check_on_error
@@ -104,19 +105,20 @@ def read_lerobot(
     log = ErrorLog()
     notes = metadata.Notes(on_error, log)
     found = tree(os.fspath(root), storage_options)
+    mark = tuple(metadata.mark(found, storage_options))
     if table == "stats":
-        return _listed(metadata.stats(found, storage_options, notes))
+        return from_source(Listed(table, mark, on_error, metadata.stats(found, storage_options, notes), log))
     files = metadata.data_files(found, storage_options)
     about = metadata.layout(found, files, storage_options, notes)
     if table == "tasks":
-        return _listed(about.tasks)
+        return from_source(Listed(table, (mark, files), on_error, about.tasks, log))
     if table == "episodes":
-        return _listed(episodes_table(about, files, storage_options))
+        listed = episodes_table(about, files, storage_options)
+        return from_source(Listed(table, (mark, files), on_error, listed, log))
     chosen = _cameras(about.cameras, cameras)
     wanted = _episodes(episodes, about, files)
     if wanted is not None and about.version.startswith("v2"):
         files = tuple(file for file in files if file.episode in wanted)
-    mark = tuple(metadata.mark(found, storage_options))
     storage = tuple(sorted((storage_options or {}).items()))
     source = LeRobotFrames(files, mark, about, chosen, tolerance, frames_by, storage, on_error, log=log)
     _need_packages(source)
@@ -126,12 +128,6 @@ def read_lerobot(
 
         df = df.filter(Col("episode_index").is_in(sorted(wanted)))
     return df
-
-
-def _listed(frame: object) -> PipelineDataFrame:
-    import robodf
-
-    return robodf.from_polars(frame)  # type: ignore[arg-type]
 
 
 def _cameras(known: tuple[str, ...], wanted: bool | Iterable[str]) -> tuple[str, ...]:

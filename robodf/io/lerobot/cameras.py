@@ -12,8 +12,10 @@ from robodf.errors import FileFormatError
 from robodf.images.layout import to_column
 from robodf.io.error_log import ErrorLog
 from robodf.io.files import StorageOptions
-from robodf.io.lerobot import frames
 from robodf.io.lerobot.metadata import Layout
+from robodf.io.video import beside
+from robodf.io.video.index import Track
+from robodf.io.video.opening import Told
 
 REFERENCE = pl.Struct({"video": pl.String(), "episode": pl.Int64(), "frame": pl.Int64()})
 """A frame that is not decoded: the path of its video, the episode there, and its number in the video."""
@@ -90,13 +92,13 @@ class Cameras:
                 raise FileFormatError(
                     f"{self._about.root}: camera {camera!r} has no video of episode {int(episodes[spans[0][0]])}"
                 )
-            video = frames.index(path, self._storage)
+            track = beside.timed_track(path, self._storage, self._damage(path))
             numbers = []
             for a, b in spans:
                 episode = int(episodes[a])
                 _, start, stop = places[episode]
-                numbers.append(self._numbers(path, video.times, times[a:b], start, stop, episode))
-            for row in self._found(camera, path, video, np.concatenate(numbers), episodes[spans[0][0] : spans[-1][1]]):
+                numbers.append(self._numbers(path, track.seconds, times[a:b], start, stop, episode))
+            for row in self._found(camera, path, track, np.concatenate(numbers), episodes[spans[0][0] : spans[-1][1]]):
                 given += 1
                 yield row
         except FileFormatError as error:
@@ -105,6 +107,14 @@ class Cameras:
             self._log.add(path or self._about.root, str(error))
         for _ in range(total - given):
             yield None
+
+    def _damage(self, path: str) -> Told:
+        def tell(problem: str) -> None:
+            if self._raises:
+                raise FileFormatError(problem)
+            self._log.add(path, problem)
+
+        return tell
 
     def _numbers(
         self, path: str, known: np.ndarray, times: np.ndarray, start: float, stop: float | None, episode: int
@@ -138,11 +148,9 @@ class Cameras:
             )
         return np.where(lost, -1, nearest + low)
 
-    def _found(
-        self, camera: str, path: str, video: frames.Video, numbers: np.ndarray, episodes: np.ndarray
-    ) -> Iterator[Row]:
+    def _found(self, camera: str, path: str, track: Track, numbers: np.ndarray, episodes: np.ndarray) -> Iterator[Row]:
         if camera not in self._references:
-            yield from decoded(path, self._storage, video, numbers)
+            yield from decoded(path, self._storage, track, numbers, self._damage(path))
             return
         for number, episode in zip(numbers.tolist(), episodes.tolist()):
             yield {"video": path, "episode": episode, "frame": number} if number >= 0 else None
@@ -154,15 +162,18 @@ def _path(places: Mapping[int, Place], episode: Any) -> str | None:
 
 
 def decoded(
-    path: str, storage: StorageOptions, video: frames.Video, numbers: np.ndarray
+    path: str, storage: StorageOptions, track: Track, numbers: np.ndarray, damage: Told
 ) -> Iterator[np.ndarray | None]:
-    """The frames of some numbers, in any order and any number of times; None for negative ones."""
+    """The frames of some numbers, in any order and any number of times; None for negative ones.
+
+    None too for what cannot be decoded, where `damage` bears that.
+    """
     there = numbers[numbers >= 0]
     # Times that do not ascend are decoded in several goes.
     cuts = np.flatnonzero(np.diff(there) < 0) + 1
-    goes = (frames.images(path, storage, video, np.unique(part)) for part in np.split(there, cuts))
+    goes = (beside.images(path, storage, track, np.unique(part), damage) for part in np.split(there, cuts))
     image: np.ndarray | None = None
-    go: Iterator[np.ndarray] = iter(())
+    go: Iterator[np.ndarray | None] = iter(())
     before = 1 << 62
     try:
         for number in numbers.tolist():

@@ -11,11 +11,14 @@ import numpy as np
 import polars as pl
 
 from robodf.errors import QueryError, SchemaError
-from robodf.io.lerobot import frames, statistics
+from robodf.io.lerobot import statistics
 from robodf.io.lerobot.cameras import decoded
 from robodf.io.lerobot.source import LeRobotFrames
 from robodf.io.lerobot.video_files import CameraFiles, Encoder, Placed, complete
 from robodf.io.messages.encoder import first_true
+from robodf.io.video import beside
+from robodf.io.video.index import Track
+from robodf.io.video.opening import refuse
 
 _ON_TIME = 1e-4
 """Seconds that LeRobot allows between a row and its frame."""
@@ -75,7 +78,7 @@ class Copy:
     """Frames of a video that can be copied: the first one and how many, and the times of the rows in them."""
 
     path: str
-    video: frames.Video
+    track: Track
     first: int
     count: int
     numbers: np.ndarray
@@ -101,8 +104,8 @@ class Footage:
     def encoded(self, encoder: Encoder, pixels: statistics.Pixels) -> Shot:
         """Add the frames of an encoder that has all of them."""
         encoder.close()
-        video = frames.index(str(self.temporary), None)
-        placed = self.files.append(str(self.temporary), None, video, 0, encoder.count)
+        track = beside.timed_track(str(self.temporary), None, refuse)
+        placed = self.files.append(str(self.temporary), None, track, 0, encoder.count)
         self.temporary.unlink()
         return Shot(placed, pixels)
 
@@ -122,11 +125,12 @@ class Footage:
     def copied(self, found: Copy) -> Shot:
         """Copy packets; the statistics are those of a sample, which is all that is decoded."""
         storage = self.storage.get(found.path)
-        placed = self.files.append(found.path, storage, found.video, found.first, found.count)
+        placed = self.files.append(found.path, storage, found.track, found.first, found.count)
         pixels = statistics.Pixels()
         if self.with_statistics:
             some = np.unique(found.numbers[statistics.sample(len(found.numbers))])
-            for image in frames.images(found.path, storage, found.video, some):
+            for image in beside.images(found.path, storage, found.track, some, refuse):
+                assert image is not None
                 pixels.add(image)
         return Shot(placed, pixels, None if found.on_time else found.times)
 
@@ -136,7 +140,8 @@ def _images(references: pl.DataFrame, storage: dict[str, dict]) -> Iterator[np.n
     for _, part in references.group_by(paths.rle_id().alias("run"), maintain_order=True):
         path = part["video"][0]
         options = storage.get(path)
-        for image in decoded(path, options, frames.index(path, options), part["frame"].to_numpy()):
+        track = beside.timed_track(path, options, refuse)
+        for image in decoded(path, options, track, part["frame"].to_numpy(), refuse):
             assert image is not None
             yield image
 
@@ -150,9 +155,9 @@ def copy_of(
         return "its rows come from several episodes"
     path, episode = references["video"][0], references["episode"][0]
     options = storage.get(path)
-    video = frames.index(path, options)
+    track = beside.timed_track(path, options, refuse)
     start, stop = spans[path, episode]
-    known = video.times
+    known = track.seconds
     first = int(np.searchsorted(known, start - 0.5 / fps))
     last = len(known) if stop is None else int(np.searchsorted(known, stop - 0.5 / fps))
     numbers = references["frame"].to_numpy()
@@ -165,9 +170,9 @@ def copy_of(
     on_time = bool(np.abs(times - np.arange(len(numbers)) / fps).max() <= _ON_TIME)
     if not on_time and np.abs(known[first:last] - known[first] - np.arange(last - first) / fps).max() > _ON_TIME:
         return f"the frames of {path} do not come at {fps:g} a second"
-    if not complete(path, options, video, first, last - first):
+    if not complete(path, options, track, first, last - first):
         return f"the frames of episode {episode} do not begin with a key frame of their own in {path}"
-    return Copy(path, video, first, last - first, numbers, times, on_time)
+    return Copy(path, track, first, last - first, numbers, times, on_time)
 
 
 def checked_references(name: str, column: pl.Series, first: int) -> pl.DataFrame:

@@ -165,10 +165,10 @@ def _positive(value: Any) -> float | None:
 
 
 def _rate(path: str, storage: StorageOptions) -> float | None:
-    from robodf.io.lerobot.frames import frame_rate
+    from robodf.io.video.beside import header
 
     try:
-        return frame_rate(path, storage)
+        return header(path, storage).rate
     except (ImportError, RobodfError):  # without PyAV, or a broken video, no rate is known
         return None
 

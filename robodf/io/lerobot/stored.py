@@ -13,7 +13,7 @@ import polars as pl
 from robodf.errors import FileFormatError, NoFilesError
 from robodf.io.error_log import ErrorLog
 from robodf.io.files import StorageOptions, open_file
-from robodf.io.lerobot.frames import MOST_PIXELS
+from robodf.io.video.opening import MOST_PIXELS
 
 _KINDS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _LARGEST = 256 << 20

@@ -7,16 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from robodf.errors import FileFormatError, OptionError, QueryError, hint, listing
+from robodf.errors import OptionError, QueryError, hint, listing
 from robodf.io.files import StorageOptions
-from robodf.io.lerobot import frames
+from robodf.io.video.beside import header
+from robodf.io.video.index import NO_TIME, Track
+from robodf.io.video.opening import refuse
+from robodf.io.video.packets import Packets
+
+if TYPE_CHECKING:
+    pass
 
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 CODECS = ("libsvtav1", "h264", "hevc")
+_COPIED = ("h264", "hevc", "av1")
 _THREADS = 4  # of x264 and x265: what they make depends on how many there are
 
 
@@ -133,13 +140,13 @@ class CameraFiles:
         self._last_dts: int | None = None
         self.paths: list[Path] = []
 
-    def append(self, path: str, storage: StorageOptions, video: frames.Video, first: int, count: int) -> Placed:
+    def append(self, path: str, storage: StorageOptions, track: Track, first: int, count: int) -> Placed:
         """Add some frames of a file, packets as they are. `complete` must be true of them."""
-        with frames.opened(path, storage) as (container, stream):
-            packets = _packets(container, stream, video, first, count)
+        with Packets(path, storage, track, refuse) as source:
+            packets, stream = _packets(source, first, count), source.stream
             kind = _format(stream)
             size = sum(p.size for p in packets)
-            base = int(video.pts[first])
+            base = int(track.pts[first])
             late = min(p.dts - base for p in packets)
             fits = self._format == kind and self._bytes + size <= self._most
             if not fits or (self._last_dts is not None and self._end + late <= self._last_dts):
@@ -153,7 +160,7 @@ class CameraFiles:
                     self._last_dts = packet.dts
                     packet.stream = self._stream
                     self._container.mux_one(packet)
-            self._end = begins + _duration(video, first, count, packets)
+            self._end = begins + _duration(track, first, count, packets)
             self._bytes += size
         where = divmod(self._number, self._chunk_size)
         unit = float(kind.base)
@@ -198,52 +205,29 @@ def _into_mp4(path: str) -> Iterator[None]:
         raise QueryError(f"to_lerobot: the packets of {path} cannot be put into an MP4 file: {error}") from error
 
 
-def complete(path: str, storage: StorageOptions, video: frames.Video, first: int, count: int) -> bool:
+def complete(path: str, storage: StorageOptions, track: Track, first: int, count: int) -> bool:
     """Whether some frames can be copied: they begin with a key frame, and no packet of theirs shows any other."""
-    if count < 1 or first + count > len(video.pts) or not video.key[first]:
+    if count < 1 or first + count > len(track.pts):
         return False
-    with frames.opened(path, storage) as (container, stream):
-        try:
-            found = _packets(container, stream, video, first, count)
-        except FileFormatError:
-            return False
-        return all(p.dts is not None for p in found) and stream.codec_context.name in (
-            "h264",
-            "hevc",
-            "av1",
-            "libdav1d",
-        )
+    packets = track.packet[first : first + count]
+    begin = int(packets[0])
+    together = int(packets.min()) == begin and int(packets.max()) - begin + 1 == count
+    alone = bool((track.start[first : first + count] >= begin).all())
+    if not together or not alone or (track.dts[packets] == NO_TIME).any():
+        return False
+    return header(path, storage).codec in _COPIED
 
 
-def _packets(container: Any, stream: Any, video: frames.Video, first: int, count: int) -> list[Any]:
-    """The packets of some frames; FileFormatError where they are mixed with others."""
-    begin, end = int(video.pts[first]), int(video.pts[first + count - 1])
-    if first:
-        container.seek(begin, stream=stream, backward=True)
-    found: list[Any] = []
-    for packet in container.demux(stream):
-        if not packet.size:
-            continue
-        inside = packet.pts is not None and begin <= packet.pts <= end
-        if not found and not inside:
-            if packet.pts is not None and packet.pts > end:
-                break
-            continue
-        if not inside:
-            break
-        found.append(packet)
-        if len(found) == count:
-            break
-    if len(found) != count or found[0].pts != begin:
-        raise FileFormatError(f"{stream.container.name}: frames {first} to {first + count} are mixed with others")
-    return found
+def _packets(source: Packets, first: int, count: int) -> list[Any]:
+    begin = int(source.track.packet[first])
+    return list(source.some(begin, begin + count - 1))
 
 
-def _duration(video: frames.Video, first: int, count: int, packets: list[Any]) -> int:
+def _duration(track: Track, first: int, count: int, packets: list[Any]) -> int:
     """How long the frames are shown, in units of the stream: the last as long as its packet says, or the one before."""
-    begin, end = int(video.pts[first]), int(video.pts[first + count - 1])
+    begin, end = int(track.pts[first]), int(track.pts[first + count - 1])
     last = next((p.duration for p in packets if p.duration and p.pts is not None and p.duration > 0), 0)
-    steps = np.diff(video.pts[first : first + count])
+    steps = np.diff(track.pts[first : first + count])
     return end - begin + int(last or (np.median(steps) if len(steps) else 1))
 
 
@@ -251,10 +235,3 @@ def _format(stream: Any) -> Format:
     context = stream.codec_context
     return Format(context.codec.canonical_name, context.width, context.height, str(context.pix_fmt or ""),
                   bytes(context.extradata or b""), Fraction(stream.time_base))  # fmt: skip
-
-
-def facts(path: Path) -> tuple[int, int, str, str]:
-    """Width, height, codec and pixel format of a file."""
-    with frames.opened(str(path), None) as (_, stream):
-        found = _format(stream)
-        return found.width, found.height, found.codec, found.pixels

@@ -145,8 +145,9 @@ def lerobot_sink(
     chosen = ""
     if cameras and video is not False:
         from robodf.io.lerobot.video_files import codec_named
+        from robodf.io.video.opening import need_av
 
-        _need_av()
+        need_av("to_lerobot with videos")
         chosen = codec_named(codec)
     if cameras and video is False:
         _need_pillow()
@@ -189,13 +190,6 @@ def _fps(given: float | None, sources: tuple[LeRobotFrames, ...]) -> float:
 def _robot(sources: tuple[LeRobotFrames, ...]) -> str | None:
     found = {s.about.robot_type for s in sources}
     return found.pop() if len(found) == 1 else None
-
-
-def _need_av() -> None:
-    try:
-        import av  # noqa: F401
-    except ImportError as error:
-        raise ImportError("to_lerobot needs PyAV for videos: pip install 'robodf[video]'") from error
 
 
 def _need_pillow() -> None:

@@ -16,9 +16,10 @@ from robodf.io.lerobot import statistics
 from robodf.io.lerobot.episodes import Copy, Footage, Shot, Tasks, checked_references, copy_of, of_columns
 from robodf.io.lerobot.features import DEFAULTS, OWN, Vector, image_feature, video_feature
 from robodf.io.lerobot.tables_out import DATA_PATH, EpisodeFiles, Files, arrow_type, write_tasks
-from robodf.io.lerobot.video_files import VIDEO_PATH, CameraFiles, Encoder, facts
+from robodf.io.lerobot.video_files import VIDEO_PATH, CameraFiles, Encoder
 from robodf.io.lerobot.write import CHUNK, LeRobotSink, write_json
 from robodf.io.messages.encoder import first_true
+from robodf.io.video.beside import header
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -265,8 +266,8 @@ class Writing:
                     feature["names"] = before["names"]
                 found[name] = feature
             elif name in self._filmed:
-                width, height, codec, pixels = facts(self._footage[name].files.paths[0])
-                found[name] = video_feature(width, height, codec, pixels, self._sink.fps)
+                told = header(str(self._footage[name].files.paths[0]), None)
+                found[name] = video_feature(told.width, told.height, told.codec, told.pixels, self._sink.fps)
             elif name in self._pictures:
                 height, width, channels = self._sizes[name]
                 found[name] = image_feature(height, width, channels)

@@ -13,8 +13,9 @@ from robodf.errors import FileFormatError, OptionError
 from robodf.io import publish
 from robodf.io.files import fingerprint
 from robodf.io.sink import WriteReport
-from robodf.io.video.index import Track, chosen, tracks
-from robodf.io.video.opening import demuxed, need_av, opened, told
+from robodf.io.video.index import Track, tracks
+from robodf.io.video.opening import need_av, refuse, told
+from robodf.io.video.packets import Packets
 from robodf.io.video.sampling import times_of
 from robodf.io.video.write import CONTAINERS
 
@@ -36,7 +37,7 @@ def cut(
     if mode == "error" and target.exists():
         raise publish.exists(target)
     (track,) = tracks(source, fingerprint(source, storage_options), storage_options,
-                      None if stream is None else (stream,), _refuse)  # fmt: skip
+                      None if stream is None else (stream,), refuse)  # fmt: skip
     packets = _packets(track, source, start, end)
     with publish.staging(target) as area:
         staged = area / "file"
@@ -48,10 +49,6 @@ def cut(
         publish.publish_file(staged, target, replace=mode == "overwrite")
     rows = int(((track.packet >= packets[0]) & (track.packet <= packets[1])).sum())
     return WriteReport(text, rows, (str(target),), size, clock.monotonic() - began)
-
-
-def _refuse(problem: str) -> None:
-    raise FileFormatError(problem)
 
 
 def _packets(track: Track, path: str, start: Any, end: Any) -> tuple[int, int]:
@@ -92,14 +89,9 @@ def _copy(path: str, storage: Any, track: Track, packets: tuple[int, int], stage
     first, last = packets
     # Times before the first one that is decoded would be refused.
     shift = int(track.packet_pts[first : last + 1].min())
-    with opened(path, storage) as source, av.open(str(staged), "w", format=container) as out:
-        (stream,) = chosen(source, (track.stream,), path)
-        copied = out.add_stream_from_template(stream, opaque=True)
-        for number, packet in enumerate(demuxed(source, [stream], path, _refuse)):
-            if number > last:
-                break
-            if number < first:
-                continue
+    with Packets(path, storage, track, refuse) as source, av.open(str(staged), "w", format=container) as out:
+        copied = out.add_stream_from_template(source.stream, opaque=True)
+        for packet in source.some(first, last):
             assert packet.pts is not None
             packet.pts -= shift
             if packet.dts is not None:

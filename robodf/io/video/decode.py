@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from robodf.io.counting import read as counter
 from robodf.io.files import StorageOptions
-from robodf.io.video.index import Track, chosen
-from robodf.io.video.opening import Told, demuxed, need_av, opened, prepare, told
+from robodf.io.video.index import Track
+from robodf.io.video.opening import Told, told
+from robodf.io.video.packets import Packets
 
 if TYPE_CHECKING:
-    from av import VideoFrame, VideoStream
-    from av.container import InputContainer
+    from av import VideoFrame
     from av.packet import Packet
 
-_WORTH_A_SEEK = 64  # packets that are passed over without one
 _MOST_THREADS = 16  # of a decoder of FFmpeg that finds their number itself
 
 Frames = Iterator[tuple[int, "VideoFrame"]]
@@ -75,43 +74,16 @@ class _NoEntryError(Exception):
     """Decoding cannot start where the index says so."""
 
 
-class _Reader:
-    """A file, and which packet of the stream comes next."""
-
-    def __init__(self, path: str, storage: StorageOptions, track: Track, damage: Told, threads: int):
-        self._path, self._storage, self._track = path, storage, track
-        self._damage, self._threads = damage, threads
-        self._av: Any = need_av("reading video")
-        self._opened: Any = None
-
-    def __enter__(self) -> _Reader:
-        self.reopen()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._opened.__exit__(None, None, None)
+class _Reader(Packets):
+    """A file whose packets are decoded, run by run."""
 
     def reopen(self) -> None:
-        """Go to the first packet."""
-        from av.stream import Discard
-
-        if self._opened is not None:
-            self._opened.__exit__(None, None, None)
-        self._opened = opened(self._path, self._storage)
-        self._container: InputContainer = self._opened.__enter__()
-        (self._stream,) = chosen(self._container, (self._track.stream,), self._path)
-        self._stream: VideoStream
-        prepare(self._stream, self._path, self._threads)
-        for other in self._container.streams:
-            if other.index != self._stream.index:
-                other.discard = Discard.all
-        self._next = 0
-        self._packets = self._demuxed()
+        super().reopen()
         self._damaged: list[int] = []  # packets
 
     def run(self, run: Run, wanted: np.ndarray) -> Frames:
-        track = self._track
-        self._go_to(run.start)
+        track = self.track
+        self.go_to(run.start)
         if track.counted:
             yield from self._counted(wanted)
             return
@@ -144,24 +116,24 @@ class _Reader:
 
     def _hurt(self, number: int, frame: VideoFrame) -> None:
         """A decoder hides what is missing in a frame by what is around it."""
-        if number < len(self._track.packet):
-            self._damaged.append(int(self._track.packet[number]))
-        self._damage(f"{self._path}: stream {self._track.stream}, frame {number}: its data is damaged")
+        if number < len(self.track.packet):
+            self._damaged.append(int(self.track.packet[number]))
+        self.damage(f"{self.path}: stream {self.track.stream}, frame {number}: its data is damaged")
 
     def _needs_what_is_damaged(self, number: int) -> bool:
         """Whether damage lies on its way: a frame that is decoded from damaged ones looks right to the decoder."""
-        track = self._track
+        track = self.track
         if track.counted:
             return bool(self._damaged)
         return any(track.start[number] <= at <= track.packet[number] for at in self._damaged)
 
     def _decoded(self, count: int | None) -> Iterator[VideoFrame]:
         """What the next packets hold (None: all that are left)."""
-        context = self._stream.codec_context
+        context = self.stream.codec_context
         sent = 0
         try:
             while count is None or sent < count:
-                packet = self._packet()
+                packet = self.take()
                 if packet is None:
                     break
                 sent += 1
@@ -174,70 +146,17 @@ class _Reader:
                 context.flush_buffers()
 
     def _asked(self, packet: Packet | None) -> list[VideoFrame]:
-        here = self._next - 1
+        here = self.next - 1
         what = "its end" if packet is None else f"the packet of pts {packet.pts} at byte {packet.pos}"
-        what = f"{self._path}: stream {self._track.stream}, {what}"
+        what = f"{self.path}: stream {self.track.stream}, {what}"
         if packet is not None and packet.is_corrupt:
             self._damaged.append(here)
-            self._damage(f"{what}: it is cut off")
+            self.damage(f"{what}: it is cut off")
             return []
         try:
-            return self._stream.codec_context.decode(packet)
+            return self.stream.codec_context.decode(packet)
         except self._av.FFmpegError as error:
             # Threads decode several packets at once: it may have been one before.
             self._damaged += range(max(0, here - _MOST_THREADS), here + 1)
-            self._damage(f"{what}: {told(error)}")
+            self.damage(f"{what}: {told(error)}")
             return []
-
-    def _packet(self) -> Packet | None:
-        """The next packet of the stream; None after the last."""
-        packet = next(self._packets, None)
-        self._next += packet is not None
-        return packet
-
-    def _demuxed(self) -> Iterator[Packet]:
-        return demuxed(self._container, [self._stream], self._path, self._damage)
-
-    def _go_to(self, start: int) -> None:
-        """Make `start` the next packet."""
-        ahead = start - self._next
-        if ahead > _WORTH_A_SEEK and not self._track.counted and self._seek(start):
-            return
-        if ahead < 0 or self._next < 0:
-            self.reopen()
-        while self._next < start and self._packet() is not None:
-            pass
-
-    def _seek(self, start: int) -> bool:
-        """Go to the packet or to one before it; False where that is not known to have been reached."""
-        track = self._track
-        before = self._next
-        # Matroska finds frames by pts, others by dts.
-        times = track.packet_pts if "matroska" in self._container.format.name else track.dts
-        try:
-            self._container.seek(int(times[start]), stream=self._stream, backward=True)
-        except self._av.FFmpegError:
-            self._next = -1
-            return False
-        self._packets = self._demuxed()
-        self._next = -1
-        packet = self._packet()
-        at = np.flatnonzero(track.packet_pts == packet.pts) if packet is not None and packet.pts is not None else ()
-        if len(at) != 1 or not before <= int(at[0]) <= start:
-            self._next = -1
-            return False
-        position = int(at[0])
-        assert packet is not None
-        if position == start:
-            self._packets = _behind(packet, self._packets)
-            self._next = position
-            return True
-        self._next = position + 1
-        while self._next < start and self._packet() is not None:
-            pass
-        return True
-
-
-def _behind(first: Packet, rest: Iterator[Packet]) -> Iterator[Packet]:
-    yield first
-    yield from rest

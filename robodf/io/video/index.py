@@ -61,6 +61,11 @@ class Track:
         """Nanoseconds since the first frame, rounded down."""
         return nanoseconds(self.pts - self.pts[:1], self.base)
 
+    @property
+    def seconds(self) -> np.ndarray:
+        """The file's own times, in seconds: the first frame need not be at 0."""
+        return self.pts.astype(np.float64) * float(self.base)
+
 
 def nanoseconds(units: np.ndarray, base: Fraction) -> np.ndarray:
     """Exact, and OverflowError where it is more than 64 bits hold."""

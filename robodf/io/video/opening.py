@@ -91,6 +91,11 @@ def demuxed(container: InputContainer, streams: list[VideoStream], path: str, da
         return  # all packets were given: PyAV then looks for a stream that began in between, which it does not know
 
 
+def refuse(problem: str) -> None:
+    """Damage is not to be borne."""
+    raise FileFormatError(problem)
+
+
 def told(error: Exception) -> str:
     """What FFmpeg says of an error, in one line."""
     log = getattr(error, "log", None)

@@ -164,6 +164,11 @@ class Join(Plan):
         side = ("left", "right")[k]
         return next((name for name, place in self.origin.items() if place == (side, column)), None)
 
+    def in_order_of(self, k: int) -> Plan | None:
+        # Measured on 1.44 and 2.1: Polars takes the same time.
+        free = k == 0 and self.how in ("inner", "left", "semi", "anti") and self._unordered
+        return self.replace(order="left") if free else None
+
     def survivors(self, k: int, *rows: float) -> float:
         # Nobody knows how many rows find a partner. That few do is what such joins are for, and costs little if wrong.
         all_stay = self.how in ("full", "cross", ("left", "right")[k])
