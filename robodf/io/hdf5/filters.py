@@ -17,6 +17,9 @@ RATIO = 1100
 """How many times larger than its bytes in the file a chunk can be at most, by gzip; others are checked as they go."""
 
 
+_SMALL = 16 << 10
+
+
 def problem(filters: tuple[Filter, ...]) -> str:
     """Why chunks of these filters cannot be read, or an empty text."""
     for f in filters:
@@ -57,6 +60,11 @@ def undo(data: bytes, filters: tuple[Filter, ...], skipped: int, size: int, elem
 
 
 def _gzip(data: bytes, _: Filter, size: int, element: int) -> bytes:
+    if len(data) <= _SMALL:  # it cannot grow large, and this is quicker
+        try:
+            return zlib.decompress(data, bufsize=size + 5)
+        except zlib.error as error:
+            raise ValueError(f"gzip: {error}") from error
     made = zlib.decompressobj()
     try:
         found = made.decompress(data, size + 64)  # a checksum may follow the data

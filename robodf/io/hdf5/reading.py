@@ -19,6 +19,7 @@ from robodf.io.hdf5.file import UNDEFINED, Hdf5File
 from robodf.io.hdf5.filters import RATIO, problem, undo
 from robodf.io.hdf5.objects import Dataset
 
+_AT_ONCE = 128  # small chunks that a thread takes
 _NEAR = 4096  # rows of a file that lie nearer are read together
 _LARGEST = 1 << 32  # bytes of a chunk, as HDF5 itself limits them
 
@@ -241,26 +242,28 @@ class RowReader:
         raw = np.empty(int(sizes.sum()), np.uint8)
         self._file.fill(child, sizes, raw)
         counter.add(chunks=len(left))
-        ends = np.cumsum(sizes)
-        row = like.row_bytes
-        for k, end, size, mark in zip(left.tolist(), ends.tolist(), sizes.tolist(), skipped.tolist()):
-            low, high = int(cut[k]), int(cut[k + 1])
-            episode = int(which[k])
-            jobs.append(partial(
-                self._one_chunk, like, raw[end - size : end], mark, int(self._found.chunk_rows[episode]) * row,
-                int(self._found.places[episode]), steps[low:high], out[low:high],
-            ))  # fmt: skip
+        starts = np.cumsum(sizes) - sizes
+        low, high = cut[left], cut[left + 1]
+        episodes = which[left]
+        full = self._found.chunk_rows[episodes] * like.row_bytes
+        address = self._found.places[episodes]
+        facts = (starts, sizes, skipped, full, address, low, high, steps[low], steps[high - 1])
+        tasks = list(zip(*(a.tolist() for a in facts)))
+        for k in range(0, len(tasks), _AT_ONCE):
+            jobs.append(partial(self._few_chunks, like, raw, tasks[k : k + _AT_ONCE], steps, out))
         done[left] = True
         return done
 
-    def _one_chunk(self, like: Dataset, raw: np.ndarray, skipped: int, size: int, address: int, steps: np.ndarray,
-                   target: np.ndarray) -> None:  # fmt: skip
-        data = np.frombuffer(self._undone(like, raw.tobytes(), skipped, size, address), np.uint8)
-        target[...] = (
-            data.reshape(-1, like.row_bytes)[int(steps[0]) : int(steps[-1]) + 1]
-            if (int(steps[-1]) - int(steps[0]) + 1 == len(steps))
-            else data.reshape(-1, like.row_bytes)[steps]
-        )
+    def _few_chunks(self, like: Dataset, raw: np.ndarray, tasks: list[tuple[int, ...]], steps: np.ndarray,
+                    out: np.ndarray) -> None:  # fmt: skip
+        row = like.row_bytes
+        target = memoryview(out.reshape(-1))  # type: ignore[arg-type]
+        for start, size, skipped, full, address, low, high, first, last in tasks:
+            data = self._undone(like, raw[start : start + size].tobytes(), skipped, full, address)
+            if last - first + 1 == high - low:
+                target[low * row : high * row] = memoryview(data)[first * row : (last + 1) * row]
+            else:
+                out[low:high] = np.frombuffer(data, np.uint8).reshape(-1, row)[steps[low:high]]
 
     def _run(self, jobs: list[Callable[[], None]]) -> None:
         if self._pool is None or len(jobs) < 2:
