@@ -136,9 +136,7 @@ def compare(report: Report, files: dict[str, Path], rounds: int) -> None:
             if query in ("one column", "1%: the first step of each demo"):
                 goals.append(cold.times_faster)
     report.table(HEAD, table)
-    report.say(
-        f"Least figure of one column and of the first steps, opened anew: **{min(goals):.1f}** (the goal is 5).\n"
-    )
+    report.say(f"Least figure of one column and of the first steps, opened anew: **{min(goals):.1f}** (the goal: 5).\n")
 
 
 def bytes_read(report: Report, files: dict[str, Path]) -> None:
@@ -190,9 +188,8 @@ def main() -> None:
         f"`robodf.read_hdf5(path)...collect()`, from the path to the values, against loops over h5py {version('h5py')} "
         "as its users write them (`[file[f'data/demo_{k}/actions'][:] for k in ...]`, concatenated). The values are "
         "compared. The first line of each query opens the file anew: robodf has kept nothing of it. `again` is a later "
-        "query of the same process, which knows where the demos are. Daft is no peer: 0.7.26 reads keys, attributes "
-        "and metadata of HDF5 files, and values only in a user's function over h5py; pyfive 1.3 takes 70 ms for each "
-        "demo of such a file, as it lists the group for each path.\n"
+        "query of the same process, which knows where the demos are. Daft is no peer: 0.7.26 reads the keys, "
+        "attributes and metadata of HDF5 files, and values only in a user's function over h5py.\n"
     )
     with rd.config(progress=False):
         compare(report, files, rounds)

@@ -36,6 +36,7 @@ ROWS = 40
 """Bits of a locator that number the row in its file; the others number the file."""
 
 _ROWS_AT_ONCE = 65_536
+_FILES_AT_ONCE = 64
 _SMALL_ROWS, _SMALL_BYTES = 4096, 16 << 20  # smaller frames are put together
 
 
@@ -202,7 +203,7 @@ class IndexedFiles(Source):
         # Where a limit will stop it soon, reading ahead would be for nothing.
         threads = 1 if request.limit is not None else min(pl.thread_pool_size(), len(self.paths))
         left = request.limit
-        jobs = (partial(self._of_file, k, request, names) for k in range(len(self.paths)))
+        jobs = (partial(self._of_files, files, request, names) for files in self._runs(threads))
         frames = in_order(jobs, threads)
         for frame in frames if left is not None else together(frames):
             if left is not None:
@@ -212,6 +213,27 @@ class IndexedFiles(Source):
             yield frame
             if left is not None and left <= 0:
                 return
+
+    def _runs(self, threads: int) -> Iterator[list[int]]:
+        """Files that one thread reads in turn: of small ones many, as a thread costs more than they do."""
+        most = min(_FILES_AT_ONCE, max(1, len(self.paths) // (4 * threads)))
+        run: list[int] = []
+        size = 0
+        for k, (bytes_, _) in enumerate(self.state):
+            if run and (len(run) == most or size + bytes_ > _SMALL_BYTES):
+                yield run
+                run, size = [], 0
+            run.append(k)
+            size += bytes_
+        if run:
+            yield run
+
+    def _of_files(self, files: list[int], request: Request, names: list[str]) -> Iterator[pl.DataFrame]:
+        if len(files) == 1 or request.limit is not None:
+            for k in files:
+                yield from self._of_file(k, request, names)
+        else:
+            yield from together(frame for k in files for frame in self._of_file(k, request, names))
 
     def _of_file(self, k: int, request: Request, names: list[str]) -> Iterator[pl.DataFrame]:
         light = self._light_columns(request.predicates, request.columns)
@@ -227,7 +249,7 @@ class IndexedFiles(Source):
         numbers = rows.get_column(LOCATOR).to_numpy() & ((1 << ROWS) - 1)
         first = 0
         for frame in self._read(self.paths[k], numbers.astype("int64"), heavy):
-            yield rows.slice(first, frame.height).hstack(frame).select(names)
+            yield rows.slice(first, frame.height).hstack(frame)[names]
             first += frame.height
 
     def fetch(self, locators: np.ndarray, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
@@ -269,12 +291,14 @@ class IndexedFiles(Source):
         if rows.height >> ROWS:
             raise FileFormatError(f"{path}: {rows.height} rows are more than can be numbered")
         first = self.numbers[k] << ROWS
-        rows = rows.with_columns(pl.int_range(first, first + rows.height, dtype=pl.UInt64).alias(LOCATOR))
+        # Columns are put beside each other: an expression for each of thousands of small files takes longer.
+        more = [pl.int_range(first, first + rows.height, dtype=pl.UInt64, eager=True).alias(LOCATOR)]
         if PATH in light:
-            rows = rows.with_columns(pl.lit(path).alias(PATH))
+            more.append(pl.Series(PATH, [path], dtype=pl.String).new_from_index(0, rows.height))
+        rows = (rows.drop(PATH) if PATH in rows.columns else rows).hstack(more)
         for predicate in predicates:
             rows = rows.filter(predicate.polars)
-        return rows.select(*light, LOCATOR)
+        return rows[[*light, LOCATOR]]
 
     def _index(self, k: int, columns: tuple[str, ...]) -> pl.DataFrame:
         # What an index left out of a damaged file is told to one log: each frame that skips makes its own.

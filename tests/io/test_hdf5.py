@@ -256,7 +256,7 @@ def test_remote_files_are_read_in_few_pieces(folder: Path) -> None:
             remote, chunks, size = chunks_of(rd.read_hdf5(f"memory://robodf/{name}").drop("path"))
             here = rd.read_hdf5(folder / local).drop("path").collect()
             assert_frame_equal(remote, here)
-            assert size < 5 * len(FILES[local])
+            assert size < 8 * len(FILES[local])  # it is opened for each step of a query
     finally:
         memory.rm("/robodf", recursive=True)
 

@@ -66,6 +66,20 @@ def test_rows_are_those_of_the_files_in_order(files: list[str]) -> None:
     assert found["path"].to_list() == [files[k] for k in range(3) for _ in range(10 * (k + 1))]
 
 
+def test_hundreds_of_small_files_are_in_order_and_a_damaged_one_is_told(tmp_path: Path) -> None:
+    names = [str(tmp_path / f"{k}.bin") for k in range(300)]
+    for k, name in enumerate(names):
+        Path(name).write_bytes(f"{k:04d}".encode() * (k % 3))
+    df = rd.from_source(Records.of(names))
+    expected = [f"{k:04d}".encode() for k in range(300) for _ in range(k % 3)]
+    assert df.collect()["data"].to_list() == expected
+    assert df.head(5).collect()["data"].to_list() == expected[:5]
+    Path(names[200]).write_bytes(b"x")
+    df = rd.from_source(Records.of(names, on_error="collect"))
+    assert df.collect()["data"].to_list() == [e for e in expected if e != b"0200"]
+    assert df.errors["file"].to_list() == [names[200]]
+
+
 def test_a_filter_on_the_index_reads_heavy_columns_of_its_rows_only(files: list[str]) -> None:
     df = rd.from_source(Records.of(files)).filter((rd.col("record") > 17) & rd.col("even"))
     assert df.collect()["data"].to_list() == [b"1018", b"2018", b"2020", b"2022", b"2024", b"2026", b"2028"]

@@ -108,7 +108,7 @@ class Episodes(IndexedFiles):
         with self._open(path) as file:
             found, chosen, lengths = self._chosen_episodes(path, file)
             counts = lengths[chosen]
-            rows = np.repeat(np.arange(len(chosen)), counts)
+            rows = np.repeat(chosen, counts)
             made: dict[str, pl.Series] = {}
             for name in columns or ("step",):
                 if name == "step":
@@ -116,7 +116,7 @@ class Episodes(IndexedFiles):
                     made[name] = pl.Series((np.arange(len(rows)) - starts).astype(np.uint32))
                     continue
                 each = self._of_episodes(path, file, found, name)
-                made[name] = each.gather(chosen).gather(rows)
+                made[name] = each.gather(rows) if len(each) > 1 else each.new_from_index(0, len(rows))
             return pl.DataFrame(made)
 
     def _of_episodes(self, path: str, file: Hdf5File, found: Catalog, name: str) -> pl.Series:

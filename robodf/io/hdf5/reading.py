@@ -82,7 +82,7 @@ class RowReader:
         if not len(episodes):
             return
         apart = self._found.others.keys() | self._found.broken.keys()
-        if not apart:
+        if not apart or episodes[0] == episodes[-1]:
             yield episodes, steps
             return
         odd = np.isin(episodes, np.fromiter(apart, np.int64, len(apart)))
