@@ -38,10 +38,10 @@ from robodf.errors import RobodfError
 from robodf.io.source import LOCATOR, Request
 from robodf.plan.nodes.scan import Scan
 
-BY_POLARS = frozenset(["parquet", "csv", "ndjson", "ipc"])
+BY_POLARS = frozenset(["parquet", "parquet_pages", "csv", "ndjson", "ipc"])
 """Kinds whose rows Polars reads, with errors of its own."""
 
-HANG = 30  # seconds, of a machine that is busy
+HANG = 60  # seconds, of a machine that is busy
 MOST = 400 << 20  # bytes that a case may add to those resident
 _ADDRESSES = 4 << 30
 

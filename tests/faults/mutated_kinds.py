@@ -17,6 +17,7 @@ import samples_clouds
 import samples_hdf5
 import samples_images
 import samples_lerobot
+import samples_parquet
 import samples_pcap
 import samples_trajectory
 import samples_video
@@ -166,6 +167,7 @@ _FRAMES = (rd.read_lerobot, *(partial(rd.read_lerobot, table=table) for table in
 
 KINDS: dict[str, Kind] = {
     "parquet": files(rd.read_parquet, of=parquet_files, as_named=".parquet"),
+    "parquet_pages": files(rd.read_parquet, of=samples_parquet.samples, as_named=".parquet"),
     "csv": files(rd.read_csv, of=partial(text_tables, "csv")),
     "ndjson": files(rd.read_ndjson, of=partial(text_tables, "ndjson")),
     "json": files(rd.read_json, of=partial(text_tables, "json")),
