@@ -55,7 +55,7 @@ def files(*readers: Callable[..., Any], of: Callable[[], Mapping[str, bytes]], e
           as_named: str | None = None) -> Kind:  # fmt: skip
     """Data sets of one file each: of those that `of` gives, the ones with an ending, or all under another one."""
 
-    def make() -> dict[str, DataSet]:
+    def make() -> Mapping[str, DataSet]:
         if as_named is not None:
             return {f"{k}{as_named}": {f"{k}{as_named}": data} for k, data in enumerate(of().values())}
         return {name: {name: data} for name, data in of().items() if name.endswith(ending or "")}
@@ -66,7 +66,7 @@ def files(*readers: Callable[..., Any], of: Callable[[], Mapping[str, bytes]], e
 def folders(*readers: Callable[..., Any], of: Callable[[], Mapping[str, bytes]], never: tuple[str, ...] = ()) -> Kind:
     """Data sets of many files: the first folder in the name of each says of which."""
 
-    def make() -> dict[str, DataSet]:
+    def make() -> Mapping[str, DataSet]:
         found: dict[str, dict[str, bytes]] = {}
         for name, data in of().items():
             folder, rest = name.split("/", 1)
