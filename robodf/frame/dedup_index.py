@@ -113,7 +113,7 @@ class DedupIndex:
         if mode not in ("error", "overwrite"):
             raise OptionError(f"DedupIndex.save: mode={mode!r}: 'error' or 'overwrite'; extend() adds rows")
         query = local.prepare(self._plan)
-        with local.user_errors(), progress("write index"):
+        with local.user_errors(self._plan), progress("write index"):
             return sink.write(
                 query, path, "parquet", mode=mode, storage_options=storage_options,
                 options={"metadata": {_MARK: json.dumps(self._settings)}},

@@ -286,7 +286,7 @@ class Ending(FrameBase):
                          compression=compression, chunk_size=chunk_size, schemas=schemas,
                          attachments=attachments)  # fmt: skip
         query = prepared(Select(self._plan, tuple((name, Col(name)) for name in sink.columns)), engine)
-        with user_errors(), progress("write mcap"):
+        with user_errors(self._plan), progress("write mcap"):
             return sink.write(query)
 
     def to_lerobot(
@@ -375,7 +375,7 @@ class Ending(FrameBase):
                             codec=codec, mode=mode, image_stats=image_stats, data_mb=data_mb,
                             video_mb=video_mb)  # fmt: skip
         query = prepared(sink.plan, engine)
-        with user_errors(), progress("write lerobot"):
+        with user_errors(self._plan), progress("write lerobot"):
             return sink.write(query)
 
     def _write(self, path: Any, format: str, partition_by: Any, mode: str, rows: int | None, storage: dict | None,

@@ -126,5 +126,5 @@ class Videos(FrameBase):
         sink = video_sink(self._plan.schema, path, column=column, fps=fps, time=time, by=by, codec=codec,
                           pixel_format=pixel_format, options=options or {}, mode=mode, container=container)  # fmt: skip
         query = prepared(Select(self._plan, tuple((name, Col(name)) for name in sink.columns)), engine)
-        with user_errors(), progress("write video"):
+        with user_errors(self._plan), progress("write video"):
             return sink.write(query)

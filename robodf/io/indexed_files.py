@@ -201,7 +201,7 @@ class IndexedFiles(Source):
 
     def _batches(self, request: Request, names: list[str]) -> Iterator[pl.DataFrame]:
         # Where a limit will stop it soon, reading ahead would be for nothing.
-        threads = 1 if request.limit is not None else min(pl.thread_pool_size(), len(self.paths))
+        threads = 1 if request.limit is not None else max(1, min(pl.thread_pool_size(), len(self.paths)))
         left = request.limit
         jobs = (partial(self._of_files, files, request, names) for files in self._runs(threads))
         frames = in_order(jobs, threads)

@@ -87,7 +87,7 @@ class TableFiles(Source):
             return self._scan(paths).collect_schema()
         except pl.exceptions.SchemaError as error:
             raise SchemaError(f"{self.describe()}: the files do not have the same columns: {error}") from error
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             raise FileFormatError(f"{self.describe()}: {str(error).splitlines()[0]}") from error
 
     # -- what can be skipped ----------------------------------------------------------------------------------

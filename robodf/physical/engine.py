@@ -77,7 +77,7 @@ def write(plan: Plan, target: Any, format: str, *, engine: str | None = None, re
     if resume:
         return cluster.write(plan, Here(), target, format, resume=True, **options)
     query = local.prepare(plan)
-    with local.user_errors(), progress(f"write {format}"):
+    with local.user_errors(plan), progress(f"write {format}"):
         return sink.write(query, target, format, **options)
 
 

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 import polars as pl
 
 from robodf.compat import original_failure, run, run_in_batches
-from robodf.errors import QueryError
+from robodf.errors import FileFormatError, QueryError, listing
+from robodf.io.tables import TableFiles
 from robodf.optimizer import optimize
 from robodf.physical.progress import progress
-from robodf.plan.base import Plan, lower_all, parents_first
+from robodf.plan.base import Plan, lower_all, parents_first, plans
+from robodf.plan.nodes.scan import Scan
 
 
 def prepare(plan: Plan) -> pl.LazyFrame:
@@ -38,10 +40,20 @@ def _check_nesting(plan: Plan) -> None:
 
 
 @contextmanager
-def user_errors() -> Iterator[None]:
-    """Raise what a user's function or a source raised, not what Polars made of it."""
+def user_errors(plan: Plan | None = None) -> Iterator[None]:
+    """Raise what a user's function or a source raised, not what Polars made of it.
+
+    Polars panics over table files that are damaged in some ways: where `plan` reads any, an error says so instead.
+    """
     try:
         yield
+    except pl.exceptions.PanicException as error:
+        files = _table_files(plan)
+        if not files:
+            raise
+        raise FileFormatError(
+            f"{listing(files, 5)}: a file is damaged, or Polars has an error: it stopped with {str(error)[:500]!r}"
+        ) from error
     except (pl.exceptions.PolarsError, RuntimeError) as error:
         original = original_failure(error)
         if original is error:
@@ -49,17 +61,23 @@ def user_errors() -> Iterator[None]:
         raise original from None
 
 
+def _table_files(plan: Plan | None) -> list[str]:
+    """What the files are that Polars itself reads for a plan."""
+    sources = [n.source for n in plans(plan) if isinstance(n, Scan)] if plan is not None else []
+    return list(dict.fromkeys(s.describe() for s in sources if isinstance(s, TableFiles)))
+
+
 def collect(plan: Plan) -> pl.DataFrame:
     """All rows of the plan."""
     query = prepare(plan)
-    with user_errors(), progress("collect"):
+    with user_errors(plan), progress("collect"):
         return run(query)
 
 
 def stream(plan: Plan, batch_size: int) -> Iterator[pl.DataFrame]:
     """The rows in order, in frames of `batch_size` rows and a rest."""
     query = prepare(plan)
-    with user_errors():
+    with user_errors(plan):
         for batch in run_in_batches(query, batch_size):
             if batch.height:
                 yield batch

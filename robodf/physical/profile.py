@@ -65,7 +65,7 @@ def profile(plan: Plan, engine: str | None = None) -> Profile:
 def _run(n: Plan, done: dict[int, pl.DataFrame], stages: list[dict]) -> pl.DataFrame:
     inputs = [done[id(i)].lazy() for i in n.inputs()]
     started = time.perf_counter()
-    with user_errors():
+    with user_errors(n):
         rows = run(n.lower(*inputs))
     seconds = time.perf_counter() - started
     stages.append({"stage": n.label(), "rows": rows.height, "bytes": rows.estimated_size(), "seconds": seconds})

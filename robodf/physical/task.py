@@ -162,7 +162,7 @@ def run_task(job: Job, plan: FlatPlan, output: Output, numbers: tuple[int, ...],
     def work() -> tuple[list[Any], Any]:
         bound = bind(plan.plan(), dict(zip(numbers, blocks)))
         told[:] = noting(bound)
-        with user_errors():
+        with user_errors(bound):
             frames, said = output.run(lower_all(bound))
         return [(output.pack(f), f.height) for f in frames], said
 

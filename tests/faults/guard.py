@@ -98,6 +98,11 @@ def peak() -> int:
     return _status("VmHWM")
 
 
+def data_size() -> int:
+    """Bytes of data, resident or not, which RLIMIT_DATA limits."""
+    return _status("VmData")
+
+
 def _status(name: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(name + ":"):

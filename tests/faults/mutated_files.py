@@ -28,7 +28,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "io"))  # where the samples are made
 
 import polars as pl
-from guard import Guard, forget_peak, peak, tree
+from guard import Guard, data_size, forget_peak, peak, tree
 from hostile_files import HOSTILE, SECRET, surroundings
 from mutated_kinds import KINDS, DataSet
 from mutating import mutated
@@ -38,10 +38,10 @@ from robodf.errors import RobodfError
 from robodf.io.source import LOCATOR, Request
 from robodf.plan.nodes.scan import Scan
 
-BY_POLARS = frozenset(["parquet", "csv", "ndjson", "ipc"])
+BY_POLARS = frozenset(["parquet", "parquet_pages", "csv", "ndjson", "ipc"])
 """Kinds whose rows Polars reads, with errors of its own."""
 
-HANG = 30  # seconds, of a machine that is busy
+HANG = 60  # seconds, of a machine that is busy
 MOST = 400 << 20  # bytes that a case may add to those resident
 _ADDRESSES = 4 << 30
 
@@ -128,7 +128,8 @@ def fetched(frame: Any, rows: pl.DataFrame) -> str | None:
         return None
     locators = source.scan(Request((light,), locator=True)).collect()[LOCATOR].to_numpy()
     found = pl.concat(source.fetch(locators[::3], heavy))
-    if not found.equals(rows.select(heavy)[::3]):
+    # Decoders of video hide damage behind what they decoded before, which is not the same late.
+    if source.name not in ("video", "lerobot", "cosmos") and not found.equals(rows.select(heavy)[::3]):
         return f"{heavy} of {rows.height} rows differ where they are fetched late"
     return None
 
@@ -182,7 +183,8 @@ def main() -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "temporary")
         for kind in list(KINDS.values()) if first >= 0 else ():
             _ = kind.sets  # made before memory is counted
-        resource.setrlimit(resource.RLIMIT_DATA, (_ADDRESSES, _ADDRESSES))
+        most = data_size() + _ADDRESSES
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
         for number in range(first, first + count * step, step):
             case = Case(number)
             print(json.dumps({"case": number, "about": case.about}), flush=True)

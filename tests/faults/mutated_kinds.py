@@ -17,6 +17,7 @@ import samples_clouds
 import samples_hdf5
 import samples_images
 import samples_lerobot
+import samples_parquet
 import samples_pcap
 import samples_trajectory
 import samples_video
@@ -54,7 +55,7 @@ def files(*readers: Callable[..., Any], of: Callable[[], Mapping[str, bytes]], e
           as_named: str | None = None) -> Kind:  # fmt: skip
     """Data sets of one file each: of those that `of` gives, the ones with an ending, or all under another one."""
 
-    def make() -> dict[str, DataSet]:
+    def make() -> Mapping[str, DataSet]:
         if as_named is not None:
             return {f"{k}{as_named}": {f"{k}{as_named}": data} for k, data in enumerate(of().values())}
         return {name: {name: data} for name, data in of().items() if name.endswith(ending or "")}
@@ -65,7 +66,7 @@ def files(*readers: Callable[..., Any], of: Callable[[], Mapping[str, bytes]], e
 def folders(*readers: Callable[..., Any], of: Callable[[], Mapping[str, bytes]], never: tuple[str, ...] = ()) -> Kind:
     """Data sets of many files: the first folder in the name of each says of which."""
 
-    def make() -> dict[str, DataSet]:
+    def make() -> Mapping[str, DataSet]:
         found: dict[str, dict[str, bytes]] = {}
         for name, data in of().items():
             folder, rest = name.split("/", 1)
@@ -166,6 +167,7 @@ _FRAMES = (rd.read_lerobot, *(partial(rd.read_lerobot, table=table) for table in
 
 KINDS: dict[str, Kind] = {
     "parquet": files(rd.read_parquet, of=parquet_files, as_named=".parquet"),
+    "parquet_pages": files(rd.read_parquet, of=samples_parquet.samples, as_named=".parquet"),
     "csv": files(rd.read_csv, of=partial(text_tables, "csv")),
     "ndjson": files(rd.read_ndjson, of=partial(text_tables, "ndjson")),
     "json": files(rd.read_json, of=partial(text_tables, "json")),

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-CASES = int(os.environ.get("ROBODF_MUTATED_FILES", "400"))
-PARTS = 2
+CASES = int(os.environ.get("ROBODF_MUTATED_FILES", "240"))
+PARTS = max(CASES // 1250, 1)
 MOST_TOLD = 20  # failures in one message
 
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is watched by /proc, which Linux has")

@@ -129,7 +129,7 @@ def test_frames_are_read_for_chosen_clips_and_evenly(predict: Path, monkeypatch:
     read: list[tuple[str, list[int]]] = []
     images = beside.images
 
-    def reading(path: str, storage, video, numbers: np.ndarray, *more) -> Iterator[np.ndarray]:
+    def reading(path: str, storage, video, numbers: np.ndarray, *more) -> Iterator[np.ndarray | None]:
         read.append((Path(path).name, numbers.tolist()))
         return images(path, storage, video, numbers, *more)
 

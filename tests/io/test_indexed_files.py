@@ -230,3 +230,10 @@ def test_a_file_object_reads_seeks_and_ends(tmp_path: Path) -> None:
         assert file.read(2) == b"\3\4"
         with pytest.raises(ValueError, match="before the file begins"):
             file.raw.seek(-1)
+
+
+def test_where_no_file_is_left_there_are_no_rows(files: list[str]) -> None:
+    for name in files:
+        Path(name).write_bytes(b"12345")
+    assert rd.from_source(Records.of([], on_error="skip")).collect().height == 0
+    assert rd.from_source(Records.of(files, on_error="skip")).collect().height == 0

@@ -46,7 +46,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
     found: dict[str, list] = {"frames": [], "groups": []}
     images, batches = beside.images, Parquet.batches
 
-    def decoding(path: str, storage, video, numbers: np.ndarray, *more) -> Iterator[np.ndarray]:
+    def decoding(path: str, storage, video, numbers: np.ndarray, *more) -> Iterator[np.ndarray | None]:
         found["frames"].append((Path(path).name, numbers.tolist()))
         return images(path, storage, video, numbers, *more)
 

@@ -449,7 +449,7 @@ def test_remote_files_by_few_requests(images: Path) -> None:
         before = read.bytes
         assert fetched(source, [5, 200], ("image",)).equals(whole[[5, 200]].select("image"))
         assert read.bytes - before < 10 * 41_000
-    assert read_by == [(0, 30), (180, 30)]
+    assert sorted(read_by) == [(0, 30), (180, 30)]
 
 
 # -- damaged files ------------------------------------------------------------------------------------------------

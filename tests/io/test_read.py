@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -208,3 +210,15 @@ def test_the_metadata_of_a_recording_is_not_read_as_yaml(real_data) -> None:
     assert (folder / "metadata.yaml").is_file()
     assert rd.read(folder).count_rows() == 7
     assert rd.read(folder / "metadata.yaml").collect().height == 1
+
+
+def test_a_panic_of_polars_over_a_damaged_file_is_an_error_that_names_it(tmp_path: Path):
+    out = io.BytesIO()
+    pl.DataFrame({"a": range(1000), "b": ["x" * 20] * 1000}).write_ipc(out, compression="uncompressed")
+    data = out.getvalue()
+    (tmp_path / "a.arrow").write_bytes(data[:600] + data[1600:])
+    df = rd.read_ipc(tmp_path)
+    for run in (df.collect, df.profile, lambda: df.to_parquet(tmp_path / "out")):
+        with pytest.raises(FileFormatError, match=r"a\.arrow: a file is damaged"):
+            run()
+    assert not (tmp_path / "out").exists()

@@ -211,3 +211,10 @@ def test_reading_in_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert pl.concat(frames)["data"].to_list() == list(FILES.values())
     parts = list(source.read_rows(source.paths[0], np.arange(6), ("data",)))
     assert [p.height for p in parts] == [2, 4]
+
+
+def test_a_member_without_a_name_is_a_row(tmp_path: Path) -> None:
+    path = written(tmp_path, zipped({"": b"one", "b/": b"", "c": b"two"}, 0))
+    found = rd.read_zip(path).collect()
+    assert found["member"].to_list() == ["", "c"]
+    assert found["data"].to_list() == [b"one", b"two"]

@@ -73,7 +73,8 @@ def test_random_fetches(shard: int, always: None) -> None:
     plans.ENGINE.clear()
     check()
     assert len(plans.ENGINE) <= 1 + PLANS // SHARDS // 50, plans.ENGINE
-    assert fetches[True] * 8 >= sum(fetches.values()), f"too few plans fetch: {fetches}"
+    # A twentieth of them at least: a plan fetches only where it is sure that this reads less.
+    assert fetches[True] * 20 >= sum(fetches.values()), f"too few plans fetch: {fetches}"
 
 
 REDUCERS = {

@@ -102,7 +102,7 @@ class ZipFiles(Archives):
         rows = [
             (i.filename, i.file_size, i.compress_size, _time(i.date_time), i.header_offset, i.compress_type,
              i.flag_bits, i.CRC)
-            for i in found if not i.is_dir()
+            for i in found if not i.filename.endswith("/")
         ]  # fmt: skip
         light = {name: dtype for name, dtype in self.schema.items() if name not in ("path", "data")}
         return pl.DataFrame(rows, schema={**light, **_PRIVATE}, orient="row")
