@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import polars as pl
 
+from robodf.compat import POLARS
 from robodf.errors import FileFormatError, SchemaError
 from robodf.io.files import fingerprint, open_file
 from robodf.io.source import Request, ScanReport, Source, Split, file_names
 from robodf.io.stream import from_batches
+
+_MOST_DEPTH = 500  # of lists and objects in each other; Polars 1.44 ends the process at some thousands
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ class JsonFiles(Source):
             data = file.read_at(0, file.size)
         if not data.strip():
             raise FileFormatError(f"{path}: the file is empty; a JSON file holds an array of objects")
+        if POLARS < (2, 0) and _is_deep(data):  # 2.x refuses it
+            raise FileFormatError(f"{path}: lists and objects are nested more than {_MOST_DEPTH} deep")
         try:
             return pl.read_json(data, infer_schema_length=None)
         except (pl.exceptions.PolarsError, ValueError) as error:
@@ -83,6 +91,22 @@ class JsonFiles(Source):
                 f"{path}: not a JSON array of objects ({str(error).splitlines()[0]}); "
                 "for one object a line use read_ndjson"
             ) from error
+
+
+def _is_deep(data: bytes) -> bool:
+    """Whether lists and objects of a JSON text are nested deeper than they may be."""
+    import numpy as np
+
+    codes = np.frombuffer(_TEXT.sub(b"", data), np.uint8)
+    depth = 0
+    for first in range(0, len(codes), _BLOCK):
+        block = codes[first : first + _BLOCK]
+        steps = np.isin(block, (91, 123)).astype(np.int8) - np.isin(block, (93, 125)).astype(np.int8)  # [ { and ] }
+        depths = depth + np.cumsum(steps, dtype=np.int64)
+        if depths.max() > _MOST_DEPTH:
+            return True
+        depth = int(depths[-1])
+    return False
 
 
 def json_files(paths: list[str], storage: dict | None) -> JsonFiles:

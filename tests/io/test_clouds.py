@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import struct
 from pathlib import Path
 
 import laspy
@@ -346,3 +347,18 @@ def test_mutated_files_are_read_or_told(tmp_path: Path, name: str) -> None:
             told.append(path in str(error))
     assert told
     assert all(told)
+
+
+@pytest.mark.parametrize("kind", [6, 7, 8])
+def test_layers_that_are_larger_than_their_chunk_are_refused(tmp_path: Path, kind: int) -> None:
+    data = bytearray(samples.las("1.4", kind, compress=True, count=200, extra=True))
+    path = put(tmp_path, "a.laz", bytes(data))
+    whole = rd.read_points(path).collect()
+    assert whole.height == 200
+    (points,) = struct.unpack_from("<I", data, 96)
+    (size,) = struct.unpack_from("<H", data, 105)
+    at = points + 8 + size + 4  # after the offset of the table, the first point and the number of points
+    for value in (2**32 - 1, 2**20):
+        struct.pack_into("<I", data, at + 4, value)
+        with pytest.raises(FileFormatError, match="its layers"):
+            rd.read_points(put(tmp_path, "b.laz", bytes(data))).collect()

@@ -222,3 +222,13 @@ def test_a_panic_of_polars_over_a_damaged_file_is_an_error_that_names_it(tmp_pat
         with pytest.raises(FileFormatError, match=r"a\.arrow: a file is damaged"):
             run()
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("before", "after"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_deep_json_is_refused(tmp_path: Path, before: bytes, after: bytes):
+    path = tmp_path / "a.json"
+    path.write_bytes(b'[{"text": "\\"]}]}", "x":' + before * 50_000 + b"1" + after * 50_000 + b"}]")
+    with pytest.raises(FileFormatError, match=r"a\.json: .*(deep|Depth)"):
+        rd.read_json(path)
+    path.write_bytes(b'[{"text": "\\\\' + b"[" * 600 + b'", "x":' + before * 90 + b"1" + after * 90 + b"}]")
+    assert rd.read_json(path).collect().height == 1

@@ -263,12 +263,38 @@ def _decompress(file: FileReader, record: bytes, chunk: Chunk, out: Any, layered
         layers = lazrs.SELECTIVE_DECOMPRESS_XY_RETURNS_CHANNEL
         for name in names:
             layers |= getattr(lazrs, f"SELECTIVE_DECOMPRESS_{_LAYERS.get(name, 'ALL_EXTRA_BYTES')}")
-    data = np.frombuffer(file.read_at(chunk.offset, chunk.size), np.uint8)
+    data = file.read_at(chunk.offset, chunk.size)
+    if layered:
+        _check_layers(file.path, record, chunk, data)
     table = [(chunk.last - chunk.first, chunk.size)]
     try:
-        lazrs.decompress_points_with_chunk_table(data, record, out, table, lazrs.DecompressionSelection(layers))
+        lazrs.decompress_points_with_chunk_table(
+            np.frombuffer(data, np.uint8), record, out, table, lazrs.DecompressionSelection(layers)
+        )
     except (lazrs.LazrsError, ValueError, OverflowError, TypeError) as error:
         raise FileFormatError(f"{file.path}: the chunk at offset {chunk.offset}: {error}") from error
+
+
+_ITEM_LAYERS = {10: 9, 11: 1, 12: 2, 13: 1}  # by the type of an item: points, colours; of extra bytes each is a layer
+
+
+def _check_layers(path: str, record: bytes, chunk: Chunk, data: bytes) -> None:
+    """Refuse layers that are larger than their chunk: lazrs takes the memory before it reads them.
+
+    A chunk is a point as it is, the number of points, the sizes of the layers, and the layers.
+    """
+    try:
+        (count,) = struct.unpack_from("<H", record, 32)
+        items = [struct.unpack_from("<3H", record, 34 + 6 * k) for k in range(count)]
+        layers = sum(_ITEM_LAYERS.get(kind, size) for kind, size, _ in items)
+        sizes_at = sum(size for _, size, _ in items) + 4
+        sizes = struct.unpack_from(f"<{layers}I", data, sizes_at)
+    except struct.error as error:
+        raise FileFormatError(f"{path}: the chunk at offset {chunk.offset} ends before its layers") from error
+    if sum(sizes) > chunk.size - sizes_at - 4 * layers:
+        raise FileFormatError(
+            f"{path}: the chunk at offset {chunk.offset} has {chunk.size} bytes, its layers {sum(sizes)}: it is damaged"
+        )
 
 
 def _values(las: Any, records: np.ndarray, name: str) -> np.ndarray:
