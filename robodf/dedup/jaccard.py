@@ -14,8 +14,8 @@ from numba.extending import overload
 from robodf.dedup import compare
 from robodf.dedup.compiled import in_ranges, kernel
 from robodf.dedup.growing import Growing
-from robodf.dedup.lanes import inner, text_at
-from robodf.dedup.reading import CURSOR, Readable, begin, block, ended, new_block
+from robodf.dedup.lanes import bare, inner, outlives, text_at
+from robodf.dedup.reading import CURSOR, Readable, bare_block, bare_tables, begin, block, ended, new_block
 from robodf.dedup.shingles import Tables
 
 _NEAR = 8  # hashes within which two texts are looked at for where they agree again: an edit changes two runs of words
@@ -100,9 +100,16 @@ def _in_threads(texts: Readable, tables: Tables, first: int, end: int) -> list[t
 @kernel
 def _sets(at, size, plain, tables, first, end, out, sizes):
     """Puts the sets of some rows one after the other; how many hashes these are in all."""
-    room = new_block()
+    room, cursor = new_block(), np.empty(CURSOR, np.uint64)
+    given = bare_tables(tables), bare_block(room), bare(cursor)
+    filled = _sets_of(at, size, plain, *given, first, end, out, sizes)
+    outlives((tables, room, cursor))
+    return filled
+
+
+@inner
+def _sets_of(at, size, plain, tables, room, cursor, first, end, out, sizes):
     grams = room[1]
-    cursor = np.empty(CURSOR, np.uint64)
     table, seen = np.empty(1024, np.uint64), np.zeros(_SEEN // 64, np.uint64)
     filled = int64(0)
     for row in range(first, end):

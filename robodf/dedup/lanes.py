@@ -42,6 +42,30 @@ def text_at(address, size):
 
 
 @_instructions
+def _anything(typing_context: Any, address: Any) -> Any:
+    """An address as a pointer to what has no type."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), build
+
+
+@inner
+def bare(array):
+    """An array of one dimension without the count of who uses it: to keep that takes longer than a few words do.
+
+    The array itself must be mentioned after the last use of this, as in `outlives(array)`: it is freed after that.
+    """
+    return carray(_anything(array.ctypes.data), array.size, array.dtype)
+
+
+@inner
+def outlives(owner):
+    """Nothing is done with it, but until here it is there."""
+
+
+@_instructions
 def eight_bytes(typing_context: Any, address: Any) -> Any:
     """The 8 bytes at an address, the first one lowest."""
 

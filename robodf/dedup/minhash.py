@@ -13,9 +13,21 @@ import numpy as np
 from numba import int64, uint32, uint64
 
 from robodf.dedup.compiled import in_ranges, kernel
-from robodf.dedup.lanes import LANES, inner, lower_minima, text_at
+from robodf.dedup.lanes import LANES, bare, inner, lower_minima, outlives, text_at
 from robodf.dedup.method import Keys
-from robodf.dedup.reading import CURSOR, Readable, begin, block, ended, fresh, mixed, new_block, rotated
+from robodf.dedup.reading import (
+    CURSOR,
+    Readable,
+    bare_block,
+    bare_tables,
+    begin,
+    block,
+    ended,
+    fresh,
+    mixed,
+    new_block,
+    rotated,
+)
 from robodf.dedup.shingles import Tables, splitmix
 
 
@@ -48,10 +60,16 @@ def orders(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 @kernel
 def _keys(at, size, plain, tables, factors, offsets, rows, made, there, same, first, end):
-    room = new_block()
+    room, cursor = new_block(), np.empty(CURSOR, np.uint64)
+    given = bare_tables(tables), bare_block(room), bare(cursor)
+    _keys_of(at, size, plain, *given, factors, offsets, rows, made, there, same, first, end)
+    outlives((tables, room, cursor))
+
+
+@inner
+def _keys_of(at, size, plain, tables, room, cursor, factors, offsets, rows, made, there, same, first, end):
     _, grams, sums, _ = room
     minima = np.empty(factors.size, np.uint32)
-    cursor = np.empty(CURSOR, np.uint64)
     at_minima, at_grams = minima.ctypes.data, grams.ctypes.data
     at_factors, at_offsets = factors.ctypes.data, offsets.ctypes.data
     for row in range(first, end):

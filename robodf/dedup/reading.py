@@ -13,9 +13,9 @@ from numba import int64, uint8, uint64
 
 from robodf.dedup import strings
 from robodf.dedup.compiled import in_ranges, kernel
-from robodf.dedup.lanes import inner, text_at
-from robodf.dedup.shingles import GOLDEN, ROOM
-from robodf.dedup.wording import code_point, new_window, separates, words_of
+from robodf.dedup.lanes import bare, inner, text_at
+from robodf.dedup.shingles import GOLDEN, ROOM, Tables
+from robodf.dedup.wording import bare_window, code_point, new_window, separates, words_of
 
 _GOLDEN = np.uint64(GOLDEN)
 
@@ -104,6 +104,28 @@ def new_block():
 
 
 @inner
+def bare_block(room):
+    """The same room without counts of who uses it; see `bare`."""
+    return bare(room[0]), bare(room[1]), bare(room[2]), bare_window(room[3])
+
+
+@inner
+def bare_tables(tables):
+    """The same tables without counts of who uses them; see `bare`."""
+    return Tables(
+        tables.n,
+        tables.words,
+        tables.blanks,
+        bare(tables.value),
+        bare(tables.keep),
+        bare(tables.runs),
+        bare(tables.separates),
+        bare(tables.powers),
+        bare(tables.inverse),
+    )
+
+
+@inner
 def begin(cursor, tables):
     """At the start of a text."""
     for k in range(CURSOR):
@@ -166,14 +188,17 @@ def block(text, plain, tables, cursor, room):
 @inner
 def _rolled(elements, count, tables, sums, grams):
     """Of each n-gram the sum of elements[k + j] * base^j, from sums[k], that over all elements before k."""
-    n = tables.n
+    n = uint64(tables.n)
+    # Three loops: all but the one that adds up are done by vectors.
+    for k in range(uint64(count)):
+        grams[k] = elements[k] * tables.powers[k]
     h = uint64(0)
-    for k in range(count):
+    for k in range(uint64(count)):
         sums[k] = h
-        h += elements[k] * tables.powers[k]
+        h += grams[k]
     sums[count] = h
-    given = max(count - n + 1, 0)
-    for k in range(given):
+    given = max(count - tables.n + 1, 0)
+    for k in range(uint64(given)):
         grams[k] = _never_0(_stirred((sums[k + n] - sums[k]) * tables.inverse[k]))
     return given
 

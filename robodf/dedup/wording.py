@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import int64, uint8, uint64
 
-from robodf.dedup.lanes import eight_bytes, inner, lower_64, ones, zeros_below
+from robodf.dedup.lanes import bare, eight_bytes, inner, lower_64, ones, zeros_below
 
 WINDOW = 2048  # bytes; a multiple of 64
 _ALL = 0xFFFFFFFFFFFFFFFF
@@ -54,6 +54,20 @@ def new_window():
         letters.ctypes.data + _FRONT,
         separates.ctypes.data,
         last.ctypes.data,
+    )
+
+
+@inner
+def bare_window(window):
+    """The same room without counts of who uses it; see `bare`."""
+    return Window(
+        bare(window.letters),
+        bare(window.separates),
+        bare(window.starts),
+        bare(window.last),
+        window.at_letters,
+        window.at_separates,
+        window.at_last,
     )
 
 
