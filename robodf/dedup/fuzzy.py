@@ -38,7 +38,7 @@ class Fuzzy:
 
     Examples:
         >>> Fuzzy(threshold=0.8).describe()
-        'jaccard of words(5) >= 0.8, 16 bands x 6 rows, recall >= 0.9922'
+        'jaccard of words(5) >= 0.8, 12 bands x 5 rows, recall >= 0.9915'
     """
 
     threshold: float = 0.8
@@ -75,7 +75,7 @@ class Fuzzy:
     def _keys(self) -> tuple[int, int]:
         # Texts that are not alike have hardly a run of three words in common, but many a short run of characters.
         apart = isinstance(self.shingle, Words) and self.shingle.n >= 3
-        return choose(self.threshold, self.recall, 6 if apart else 7)
+        return choose(self.threshold, self.recall, 5 if apart else 7)
 
     @property
     def least(self) -> float:

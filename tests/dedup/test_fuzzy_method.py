@@ -175,7 +175,7 @@ def test_nothing_to_compare():
     ends = np.arange(5)
     assert (verified(held, ends, ends, 0.0) == -1.0).all()
     nothing = Fuzzy().keys(pl.Series([], dtype=pl.String))
-    assert (nothing.bands.shape, nothing.there.shape, nothing.same.shape) == ((16, 0), (0,), (2, 0))
+    assert (nothing.bands.shape, nothing.there.shape, nothing.same.shape) == ((12, 0), (0,), (2, 0))
     assert Fuzzy().keys(pl.Series([None, None])).there.tolist() == [False, False]
     assert len(Fuzzy().hold(iter([]), 0).edges) == 1
 
