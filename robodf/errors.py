@@ -61,6 +61,14 @@ class WorkerError(QueryError):
     """A worker of the cluster died, and so did those that tried its task again."""
 
 
+class DeviceError(QueryError, RuntimeError):
+    """A GPU is asked for where there is none, or none that can do it: the message says why, and what to do."""
+
+
+class DeviceWarning(UserWarning):
+    """A GPU is asked for, and nothing of the query can run there: the message says why."""
+
+
 class VersionMismatchError(RobodfError, RuntimeError):
     """Nodes of a cluster that do not run what the driver runs: the message names each and its versions."""
 

@@ -15,7 +15,7 @@ _TEXT_CASE = {"Lowercase", "Uppercase", "Titlecase"}
 
 def differences(translated: Any) -> list[str]:
     """Why the translated query `translated` (cudf_polars.dsl.ir.IR) would not give the rows that Polars gives."""
-    from cudf_polars.dsl.traversal import traversal
+    from cudf_polars.dsl.traversal import traversal  # pyright: ignore[reportMissingImports]
 
     found: dict[str, None] = {}
     for step in traversal([translated]):
@@ -48,7 +48,7 @@ def _of_step(step: Any) -> Iterator[str]:
 
 
 def _of_groups(step: Any) -> Iterator[str]:
-    from cudf_polars.dsl.traversal import traversal
+    from cudf_polars.dsl.traversal import traversal  # pyright: ignore[reportMissingImports]
 
     for expression in _expressions(step):
         for part in traversal([expression]):
@@ -74,7 +74,7 @@ def _of_expression(part: Any) -> Iterator[str]:
 
 def _expressions(step: Any) -> Iterator[Any]:
     """The expressions that a step of the translated query holds itself."""
-    from cudf_polars.dsl.expr import Expr, NamedExpr
+    from cudf_polars.dsl.expr import Expr, NamedExpr  # pyright: ignore[reportMissingImports]
 
     pending = [getattr(step, name) for name in step._non_child if hasattr(step, name)]
     while pending:
@@ -89,9 +89,9 @@ def _expressions(step: Any) -> Iterator[Any]:
 
 def _whole(expression: Any, step: Any) -> Any:
     """The expression with what Polars computes once, in a column of its own, put where it is used."""
-    from cudf_polars.dsl.expr import Col
-    from cudf_polars.dsl.traversal import traversal
-    from cudf_polars.dsl.utils.replace import replace
+    from cudf_polars.dsl.expr import Col  # pyright: ignore[reportMissingImports]
+    from cudf_polars.dsl.traversal import traversal  # pyright: ignore[reportMissingImports]
+    from cudf_polars.dsl.utils.replace import replace  # pyright: ignore[reportMissingImports]
 
     made = {e.name: e.value for below in step.children if type(below).__name__ == "HStack" for e in below.columns}
     names = [part for part in traversal([expression]) if isinstance(part, Col) and part.name.startswith(_ONCE)]

@@ -195,12 +195,12 @@ def _value(e: Any, world: dict[Any, Any], total: bool) -> bool | None:
         return short if a is short or b is short else None if a is None or b is None else not short
     if role is None or not all(c.dtype.polars_type.is_float() for c in e.children):
         return world[e]
-    states = [world[_bare(child)] for child in e.children]
+    states: list[str] = [world[_bare(child)] for child in e.children]
     if name in ("IsNull", "IsNotNull"):
         return (states[0] == "null") == (name == "IsNull")
     if name in ("IsNan", "IsNotNan"):
         return None if states[0] == "null" else (states[0] == "nan") == (name == "IsNan")
-    return _compared(e, *states, world[e], total)
+    return _compared(e, states[0], states[1], world[e], total)
 
 
 def _compared(e: Any, left: str, right: str, of_numbers: bool, total: bool) -> bool | None:

@@ -41,7 +41,7 @@ def obstacles(query: pl.LazyFrame) -> list[str]:
     A clean answer means that the query translates, not that it fits into a GPU's memory. ImportError without
     cudf-polars: ask `available` first.
     """
-    from cudf_polars.dsl.translate import Translator
+    from cudf_polars.dsl.translate import Translator  # pyright: ignore[reportMissingImports]
 
     from robodf.gpu.differences import differences
 
@@ -54,8 +54,15 @@ def obstacles(query: pl.LazyFrame) -> list[str]:
         translated = asked.translate_ir()
     except NotImplementedError as error:
         return [_line(error)]
-    found = [_line(error) for error in asked.errors]
+    found = [_refusal(error) for error in asked.errors]
     return list(dict.fromkeys(found or differences(translated)))
+
+
+def _refusal(error: Exception) -> str:
+    if isinstance(error, NotImplementedError):
+        return _line(error)
+    # Met on what it does not know at all, such as the options of an as-of join.
+    return f"cudf-polars does not understand it ({type(error).__name__}: {_line(error)})"
 
 
 def _line(error: Exception) -> str:
