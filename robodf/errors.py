@@ -24,8 +24,8 @@ class RobodfError(Exception):
 class QueryError(RobodfError):
     """A query that cannot be planned: the message names the user's line."""
 
-    def __init__(self, message: str):
-        where = user_line()
+    def __init__(self, message: str, where: str | None = None):
+        where = where or user_line()
         super().__init__(f"{message}\n  at {where}" if where else message)
 
 

@@ -1,14 +1,31 @@
-"""What tests of the GPU layer share: none needs a GPU; those marked gpu_plan need cudf-polars."""
+"""A driver and libraries that stand in for those of a GPU."""
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from fakes import Driver, Nvml
 
-from robodf.gpu.translation import available
+devices = importlib.import_module("robodf.gpu.devices")  # not the function of that name, which the package exports
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    why = available()
-    for item in items:
-        if why is not None and item.get_closest_marker("gpu_plan"):
-            item.add_marker(pytest.mark.skip(reason=why))
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """`driver(nvml, cuda)`: what is installed, each None where it is not."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def install(nvml: Nvml | None = None, cuda: Driver | None = None) -> None:
+        def load() -> Driver:
+            if cuda is None:
+                raise OSError("libcuda.so.1: cannot open shared object file")
+            return cuda
+
+        monkeypatch.setitem(sys.modules, "pynvml", nvml)
+        monkeypatch.setattr(devices, "_started_in", None)
+        monkeypatch.setattr(devices, "_driver", load)
+
+    return install
