@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from gpu_engine import gpu_engine  # noqa: F401
 from ray_cluster import kept_cluster, ray_cluster  # noqa: F401
 
 from robodf.gpu.translation import available

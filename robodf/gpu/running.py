@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
@@ -37,26 +38,25 @@ class Ran:
         return f"ran on the {self.where} in {self.seconds:.3g} s{before}"
 
 
-def whole(query: pl.LazyFrame) -> pl.DataFrame:
-    """All rows of a query by cudf-polars, which holds every column that it works on in the device's memory."""
-    return _by_cudf(query, executor="in-memory")
+def whole(query: pl.LazyFrame, share: float = 1.0) -> pl.DataFrame:
+    """All rows of a query by cudf-polars, which holds every column that it works on in the device's memory.
+
+    `share` is the part of the GPU that is this process' own.
+    """
+    return _by_cudf(query, share, executor="in-memory")
 
 
-def in_pieces(query: pl.LazyFrame) -> pl.DataFrame:
+def in_pieces(query: pl.LazyFrame, share: float = 1.0) -> pl.DataFrame:
     """All rows of a query by cudf-polars, piece by piece, with what is not needed now moved to the host."""
     # Some steps need all rows in one piece: it does those so, and would warn of it.
-    return _by_cudf(query, executor="streaming", executor_options={"fallback_mode": "silent"})
+    return _by_cudf(query, share, executor="streaming", executor_options={"fallback_mode": "silent"})
 
 
-def _by_cudf(query: pl.LazyFrame, **options: object) -> pl.DataFrame:
-    import rmm.mr  # pyright: ignore[reportMissingImports]
-
+def _by_cudf(query: pl.LazyFrame, share: float, **options: object) -> pl.DataFrame:
     from robodf.gpu.memory import ensure_pool
 
-    ensure_pool()
-    # Without it cudf-polars would make a pool of its own, of most of what is free.
-    memory = rmm.mr.get_current_device_resource()
-    engine = pl.GPUEngine(raise_on_fail=True, memory_resource=memory, **options)  # type: ignore[arg-type]
+    # Unless it is given one, cudf-polars makes a pool of its own, of most of what is free.
+    engine = pl.GPUEngine(raise_on_fail=True, memory_resource=ensure_pool(share), **options)  # type: ignore[arg-type]
     rows = query.collect(engine=engine, optimizations=KEEP_ORDER)
     _HAS_RUN[0] = True
     return rows
@@ -70,13 +70,13 @@ def has_run() -> bool:
     return _HAS_RUN[0]
 
 
-WAYS: Ways = ((GPU, whole), (PIECES, in_pieces), (CPU, run))
+def ways_of(share: float = 1.0, *, fits: bool = True) -> Ways:
+    """How a process that has a share of a GPU runs a query: whole only if it is expected to fit."""
+    large: Ways = ((PIECES, partial(in_pieces, share=share)), (CPU, run))
+    return ((GPU, partial(whole, share=share)), *large) if fits else large
 
-LARGE_WAYS = WAYS[1:]
-"""Of what is known not to fit."""
 
-
-def collected(query: pl.LazyFrame, ways: Ways = WAYS) -> tuple[pl.DataFrame, Ran]:
+def collected(query: pl.LazyFrame, ways: Ways) -> tuple[pl.DataFrame, Ran]:
     """All rows of a query by the first way that can, and which that was.
 
     >>> def full(query):

@@ -10,7 +10,7 @@ import polars as pl
 
 from robodf.compat import run
 from robodf.gpu.cost import Cost
-from robodf.gpu.running import WAYS, Ran, Ways, collected
+from robodf.gpu.running import Ran, Ways, collected, ways_of
 from robodf.io.stream import from_batches
 from robodf.plan.base import Names, Plan, Schema, parents_first
 from robodf.plan.flat import FlatPlan
@@ -48,7 +48,7 @@ class Fragment:
     plan: Plan
     expected: Cost | None = None
     share: float = 1.0  # of a GPU, on a cluster
-    ways: Ways = WAYS
+    ways: Ways = field(default_factory=ways_of)
     ran: list[Ran] = field(default_factory=list)
 
     def query(self, frames: list[pl.LazyFrame]) -> pl.LazyFrame:

@@ -25,8 +25,8 @@ def placed_here(optimized: Plan, engine: str | None = None) -> Placed | None:
     if asked == "gpu":
         placed = place(optimized, _facts_or_error(), forced=True)
         if not placed.on_gpu:
-            reasons = [f"{label}: {why}" for label, why in placed.stay]
-            what = listing(reasons, 3) if reasons else "it has no operator but scans and rows in memory"
+            reasons = [f"{label}: {why}" for label, why in placed.stay] + [d.why for d in placed.decisions]
+            what = listing(reasons, 3) if reasons else "it has no operator but rows in memory"
             where = user_line()
             warnings.warn(
                 f'engine="gpu": nothing of the query can run on a GPU, so it runs on the CPU ({what})'
@@ -37,6 +37,22 @@ def placed_here(optimized: Plan, engine: str | None = None) -> Placed | None:
         return None
     facts = here()
     return place(optimized, facts) if facts.device is not None and worth_asking(optimized, facts) else None
+
+
+def placement(optimized: Plan, engine: str | None = None) -> tuple[Placed | None, str]:
+    """For explain(): what `placed_here` would do, and a line on it. It raises and warns of nothing."""
+    asked = check_engine(engine or settings().engine)
+    if asked not in ("gpu", "auto") or (asked == "auto" and available() is not None):
+        return None, ""
+    facts = here()
+    if asked == "gpu":
+        line = f'engine gpu: engine="gpu" was asked for; {facts}\n'
+        if available() is not None:
+            return None, f'{line}the query cannot run so: engine="local" runs it on the CPU. The plan of that:\n'
+        return place(optimized, facts, forced=True), line
+    if facts.device is None or not worth_asking(optimized, facts):
+        return None, "" if facts.device is None else f"engine local: too little work to be worth a GPU ({facts})\n"
+    return place(optimized, facts), f"engine auto: {facts}\n"
 
 
 def _facts_or_error() -> Facts:

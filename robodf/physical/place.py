@@ -26,7 +26,7 @@ from functools import lru_cache
 from robodf.gpu.cost import Cost, Load, Step, cost, fits
 from robodf.gpu.facts import Facts
 from robodf.gpu.nan_order import spelled_out
-from robodf.gpu.running import LARGE_WAYS, WAYS, Ways
+from robodf.gpu.running import Ways, ways_of
 from robodf.gpu.translation import Ask, obstacles
 from robodf.physical.on_device import Fragment, Given, OnDevice
 from robodf.physical.sizes import encoded_bytes, estimated_rows, row_bytes
@@ -48,7 +48,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Placed:
-    """A plan with `OnDevice` nodes, what was decided of each fragment, and why the other operators stay.
+    """A plan with `OnDevice` nodes, what was decided of each fragment, and why the operators outside of them stay.
 
     `stay` has (operator, reason), in the order of the plan.
     """
@@ -68,17 +68,17 @@ class Placed:
             lines.append(f"fragment {k}: {'GPU' if d.on_gpu else 'CPU'}, {d.why}")
             lines += [f"  {line}" for line in tree(d.plan).splitlines()]
         if self.stay:
-            lines.append("on the CPU:")
+            lines.append("on the CPU, as it must be:")
             lines += [f"  {label}: {why}" for label, why in self.stay]
         return "\n".join(lines)
 
 
-def place(plan: Plan, facts: Facts, *, forced: bool = False, ask: Ask = obstacles, ways: Ways = WAYS,
+def place(plan: Plan, facts: Facts, *, forced: bool = False, ask: Ask = obstacles, ways: Ways | None = None,
           known: Mapping[int, float] | None = None) -> Placed:  # fmt: skip
     """The optimized plan with its fragments on the GPU.
 
     `forced`: all that translates goes there, else what the cost model says. `ask` says why a query cannot run on a
-    GPU, `ways` how a fragment runs, `known` how many rows some leaves have (by id).
+    GPU, `ways` how a fragment runs (None: on the GPU), `known` how many rows some leaves have (by id).
     """
     order = parents_first(plan)
     why = {id(n): _why_not(n, ask) for n in order}
@@ -93,11 +93,10 @@ def place(plan: Plan, facts: Facts, *, forced: bool = False, ask: Ask = obstacle
             decision = _decide(made, facts, forced, ask, rows)
             decisions.append(decision)
             if decision.on_gpu:
-                large = ways is WAYS and not _is_small(made, rows, facts)
-                fragment = Fragment(made.plan, decision.cost, facts.share, LARGE_WAYS if large else ways)
+                run = ways_of(facts.share, fits=_fits(made, rows, facts)) if ways is None else ways
+                fragment = Fragment(made.plan, decision.cost, facts.share, run)
                 done[id(n)] = OnDevice(made.parts, fragment)
                 continue
-            stay |= {id(m): decision.why for m in made.members if m.inputs()}
         done[id(n)] = n.with_inputs(tuple(done[id(i)] for i in n.inputs())) if n.inputs() else n
         if id(n) not in member and not n.at_hand:
             stay[id(n)] = "; ".join(why[id(n)] or ["what uses its rows is on the CPU"])
@@ -189,7 +188,7 @@ def _decide(made: _Fragment, facts: Facts, forced: bool, ask: Ask, rows: dict[in
         return Decision(made.plan, True, why if expected is None else f"{why}; {expected}", expected)
     if expected is None:
         return Decision(made.plan, False, f"no rates are known for {facts.device.name}: run `robodf calibrate`")
-    if not _is_small(made, rows, facts):
+    if not _fits(made, rows, facts):
         needs = f"it may need {expected.peak / 1e9:,.1f} GB of the {facts.device.memory * facts.share / 1e9:,.1f} GB"
         return Decision(made.plan, False, f"{needs} of the GPU", expected)
     if not expected.pays:
@@ -197,7 +196,7 @@ def _decide(made: _Fragment, facts: Facts, forced: bool, ask: Ask, rows: dict[in
     return Decision(made.plan, True, str(expected), expected)
 
 
-def _is_small(made: _Fragment, rows: dict[int, float], facts: Facts) -> bool:
+def _fits(made: _Fragment, rows: dict[int, float], facts: Facts) -> bool:
     return facts.device is None or fits(_load(made, rows), facts.device.memory * facts.share)
 
 
