@@ -1,6 +1,6 @@
 """Seconds that a fragment takes on the CPU and on a GPU, by rates that were measured or are assumed (`gpu/rates.py`).
 
-With b the bytes that an operator reads or gives, whichever is more::
+With b the bytes that go into an operator (of a scan: those of the columns that it decodes)::
 
     T_cpu = sum over operators of b / (cores * rate of one core)
     T_gpu = start + plan + step * columns * operators
@@ -30,10 +30,11 @@ SHARE = 0.8
 
 @dataclass(frozen=True)
 class Step:
-    """One operator: the kind of its work (`plan.work.KINDS`), the bytes that it reads or gives, its columns."""
+    """One operator: the kind of its work (`plan.work.KINDS`), the bytes that go in and come out, and its columns."""
 
     work: str
     bytes: float
+    out: float
     columns: int
 
 
@@ -48,7 +49,7 @@ class Load:
     @property
     def peak(self) -> float:
         """Bytes of device memory that it may need at once."""
-        return HELD * max((step.bytes for step in self.steps), default=0.0)
+        return HELD * max((max(step.bytes, step.out) for step in self.steps), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ def cost(load: Load, rates: Rates, cpus: int, started: bool) -> Cost:
     return Cost(on_cpu, on_gpu, load.peak)
 
 
-def fits(load: Load, memory: float) -> bool:
-    """Whether a load may be expected to fit into so many bytes of device memory."""
-    return load.peak <= SHARE * memory
+def usable(memory: float) -> float:
+    """Of so many bytes of device memory, those that a fragment may plan with."""
+    return SHARE * memory
 
 
 def _seconds(value: float) -> str:

@@ -22,8 +22,9 @@ def differences(translated: Any) -> list[str]:
         found.update(dict.fromkeys(_of_step(step)))
         for expression in _expressions(step):
             found.update(dict.fromkeys(unsafe_comparisons(_whole(expression, step))))
+            of_groups = _types_of_groups(step)
             for part in traversal([expression]):
-                found.update(dict.fromkeys(_of_expression(part)))
+                found.update(dict.fromkeys(_of_expression(part, of_groups)))
     return list(found)
 
 
@@ -56,9 +57,16 @@ def _of_groups(step: Any) -> Iterator[str]:
                 yield f"{part.name} of floats within groups does not pass over NaN on the GPU"
 
 
-def _of_expression(part: Any) -> Iterator[str]:
+def _types_of_groups(step: Any) -> dict[str, Any]:
+    """Of the group-by below a step, the types that its aggregates have for Polars."""
+    below = [child for child in step.children if type(child).__name__ == "GroupBy"]
+    return {request.name: request.value.dtype for child in below for request in child.agg_requests}
+
+
+def _of_expression(part: Any, of_groups: dict[str, Any]) -> Iterator[str]:
     kind = type(part).__name__
-    if kind == "Cast":
+    if kind == "Cast" and of_groups.get(getattr(part.children[0], "name", None)) != part.dtype:
+        # (A sum of booleans is an Int64, cast to the type that it has for Polars: that is no cast of the query.)
         before, after = part.children[0].dtype.polars_type, part.dtype.polars_type
         if before.is_integer() and after.is_integer() and not _holds(before, after):
             yield f"a cast from {before} to {after} wraps on the GPU where a number does not fit"

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from robodf.errors import DeviceError
+
 if TYPE_CHECKING:
     from robodf.gpu.devices import Device
     from robodf.gpu.rates import Rates
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 class Facts:
     """The GPU that fragments may go to, what it and a core of the CPU do in a second, and how many cores there are.
 
-    Without a device `why` says why there is none to use. `started`: a fragment ran on it in this process before.
-    `share`: of the device, what this process may use.
+    Without a device, or without rates of it, `why` says why there is none to use. `started`: a fragment ran on it in
+    this process before. `share`: of the device, what this process may use.
     """
 
     device: Device | None
@@ -46,4 +48,8 @@ def here(share: float = 1.0) -> Facts:
     from robodf.gpu.rates import rates
 
     device = devices()[0]
-    return Facts(device, rates(device.name), cpus, started=has_run(), share=share)
+    try:
+        known = rates(device.name)
+    except DeviceError as error:  # of a GPU that nobody measured, engine="gpu" can be told to use it
+        return Facts(device, None, cpus, str(error), started=has_run(), share=share)
+    return Facts(device, known, cpus, started=has_run(), share=share)

@@ -112,7 +112,8 @@ def unsafe_comparisons(expression: Any) -> Iterator[str]:
     """What a translated expression (cudf_polars.dsl.expr.Expr) compares that may come out in another way with NaN.
 
     A condition is tried over every way in which its floats may be numbers, NaN or null, and its comparisons true or
-    false: it must say the same under both orders. Conditions that are too large are tried part by part.
+    false: it must say the same under both orders. Where each of its parts does, it does; with too many ways it is
+    taken not to.
     """
     pending = [(expression, False)]
     while pending:
@@ -141,9 +142,10 @@ def _same(e: Any) -> bool:
     _collect(e, floats, free)
     if not any("nan" in states for states in floats.values()):
         return True
-    worlds = math.prod(map(len, [*floats.values(), *free.values()]))
-    if worlds > _MOST_WORLDS:
-        return _role(e) in ("and", "or", "xor") and all(_same(child) for child in e.children)
+    if _role(e) in ("and", "or", "xor") and all(_same(child) for child in e.children):
+        return True
+    if math.prod(map(len, [*floats.values(), *free.values()])) > _MOST_WORLDS:
+        return False
     keys = [*floats, *free]
     for values in itertools.product(*floats.values(), *free.values()):
         world = dict(zip(keys, values))

@@ -10,9 +10,8 @@ from robodf.gpu.cost import MARGIN
 from robodf.gpu.facts import Facts, here
 from robodf.gpu.translation import available
 from robodf.physical.place import Placed, place
-from robodf.physical.sizes import encoded_bytes, estimated_rows, row_bytes
+from robodf.physical.sizes import estimated_rows, row_bytes
 from robodf.plan.base import Plan, parents_first
-from robodf.plan.nodes.scan import Scan
 
 
 def placed_here(optimized: Plan, engine: str | None = None) -> Placed | None:
@@ -72,9 +71,6 @@ def worth_asking(plan: Plan, facts: Facts) -> bool:
     rows = estimated_rows(plan)
     seconds = 0.0
     for n in parents_first(plan):
-        size = rows[id(n)] * row_bytes(n.schema)
-        if isinstance(n, Scan):
-            size = encoded_bytes(tuple(n.source.splits(n.request)))
-        moved = max([size, *(rows[id(i)] * row_bytes(i.schema) for i in n.inputs())])
-        seconds += moved / (max(1, facts.cpus) * facts.rates.cpu[n.work])
+        read = sum(rows[id(i)] * row_bytes(i.schema) for i in n.inputs() or (n,))
+        seconds += read / (max(1, facts.cpus) * facts.rates.cpu[n.work])
     return seconds * (1 - MARGIN) > facts.rates.plan + (0.0 if facts.started else facts.rates.start)

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from robodf.gpu.cost import Cost, Load, Step, cost, fits
+from robodf.gpu.cost import Cost, Load, Step, cost, usable
 from robodf.gpu.facts import Facts
 from robodf.gpu.nan_order import spelled_out
 from robodf.gpu.running import Ways, ways_of
@@ -82,20 +82,20 @@ def place(plan: Plan, facts: Facts, *, forced: bool = False, ask: Ask = obstacle
     """
     order = parents_first(plan)
     why = {id(n): _why_not(n, ask) for n in order}
-    member = _fragments(order, why)
+    member = _that_translate(order, why, ask)
     rows = estimated_rows(plan, known)
     decisions: list[Decision] = []
     done: dict[int, Plan] = {}
     stay: dict[int, str] = {}
     for n in reversed(order):
         if member.get(id(n)) == id(n):  # the top of a fragment
-            made = _Fragment(n, member, order, done)
-            decision = _decide(made, facts, forced, ask, rows)
+            made = _Fragment(n, member, order)
+            decision = _decide(made, facts, forced, rows)
             decisions.append(decision)
             if decision.on_gpu:
                 run = ways_of(facts.share, fits=_fits(made, rows, facts)) if ways is None else ways
                 fragment = Fragment(made.plan, decision.cost, facts.share, run)
-                done[id(n)] = OnDevice(made.parts, fragment)
+                done[id(n)] = OnDevice(tuple(done[id(part)] for part in made.given), fragment)
                 continue
         done[id(n)] = n.with_inputs(tuple(done[id(i)] for i in n.inputs())) if n.inputs() else n
         if id(n) not in member and not n.at_hand:
@@ -148,10 +148,25 @@ def _fragments(order: list[Plan], why: dict[int, list[str]]) -> dict[int, int]:
     return top
 
 
+def _that_translate(order: list[Plan], why: dict[int, list[str]], ask: Ask) -> dict[int, int]:
+    """The fragments, each asked as a whole. Where one does not translate, the operator that is too much stays out.
+
+    (Polars' optimizer sees more of a whole: of a filter on a cross join it makes a join of another kind.)
+    """
+    while True:
+        member = _fragments(order, why)
+        tops = [n for n in order if member.get(id(n)) == id(n)]
+        found = [out for n in tops if (out := _Fragment(n, member, order).too_much(ask)) is not None]
+        if not found:
+            return member
+        for n, reasons in found:
+            why[id(n)] = [f"it does not translate with what is below it: {'; '.join(reasons)}"]
+
+
 class _Fragment:
     """The nodes below `top` that are in its fragment, as a plan of its own, and what is handed over to it."""
 
-    def __init__(self, top: Plan, member: dict[int, int], order: list[Plan], placed: dict[int, Plan]):
+    def __init__(self, top: Plan, member: dict[int, int], order: list[Plan]):
         self.members = [n for n in order if member.get(id(n)) == id(top)]
         self.operators = [n for n in self.members if n.inputs() and not _joins(n)]
         self.scans = [n for n in self.members if not n.inputs()]
@@ -166,18 +181,23 @@ class _Fragment:
             new = n.with_inputs(tuple(done[id(i)] for i in n.inputs())) if n.inputs() else n
             new = new.in_one_query()
             done[id(n)] = new if n.at_hand else new.with_expressions(spelled_out)
-        self.plan = done[id(top)]
-        self.parts = tuple(placed[id(n)] for n in self.given)
-        self.top = top
+        self.plan, self.top, self._made = done[id(top)], top, done
+
+    def too_much(self, ask: Ask) -> tuple[Plan, list[str]] | None:
+        """The first operator that does not translate together with what is below it, and why; None where all does."""
+        if not ask(lower_all(self.plan)):
+            return None
+        for n in reversed(self.operators):
+            found = ask(lower_all(self._made[id(n)]))
+            if found:
+                return n, found
+        raise RuntimeError(f"cudf-polars refuses a query that it did not refuse\n{tree(self.plan)}")
 
 
 # -- what should go ------------------------------------------------------------------------------------------------
 
 
-def _decide(made: _Fragment, facts: Facts, forced: bool, ask: Ask, rows: dict[int, float]) -> Decision:
-    found = ask(lower_all(made.plan))
-    if found:
-        return Decision(made.plan, False, f"each operator translates, together they do not: {'; '.join(found)}")
+def _decide(made: _Fragment, facts: Facts, forced: bool, rows: dict[int, float]) -> Decision:
     if facts.device is None:
         return Decision(made.plan, False, f"there is no GPU: {facts.why}")
     expected = None
@@ -187,17 +207,22 @@ def _decide(made: _Fragment, facts: Facts, forced: bool, ask: Ask, rows: dict[in
         why = 'engine="gpu" was asked for'
         return Decision(made.plan, True, why if expected is None else f"{why}; {expected}", expected)
     if expected is None:
-        return Decision(made.plan, False, f"no rates are known for {facts.device.name}: run `robodf calibrate`")
+        return Decision(
+            made.plan, False, facts.why or f"no rates of {facts.device.name}: `robodf calibrate` measures them"
+        )
     if not _fits(made, rows, facts):
-        needs = f"it may need {expected.peak / 1e9:,.1f} GB of the {facts.device.memory * facts.share / 1e9:,.1f} GB"
-        return Decision(made.plan, False, f"{needs} of the GPU", expected)
+        most = usable(facts.device.memory * facts.share) / 1e9
+        why = (
+            f"it may need {expected.peak / 1e9:,.1f} GB of the GPU's memory, more than the {most:,.1f} GB to plan with"
+        )
+        return Decision(made.plan, False, why, expected)
     if not expected.pays:
         return Decision(made.plan, False, f"the GPU would not win by the margin: {expected}", expected)
     return Decision(made.plan, True, str(expected), expected)
 
 
 def _fits(made: _Fragment, rows: dict[int, float], facts: Facts) -> bool:
-    return facts.device is None or fits(_load(made, rows), facts.device.memory * facts.share)
+    return facts.device is None or _load(made, rows).peak <= usable(facts.device.memory * facts.share)
 
 
 def _load(made: _Fragment, rows: dict[int, float]) -> Load:
@@ -205,12 +230,11 @@ def _load(made: _Fragment, rows: dict[int, float]) -> Load:
     steps = []
     handed = sum(size[id(n)] for n in made.given)
     for n in made.scans:
-        encoded = _encoded(n)
-        handed += encoded
-        steps.append(Step(n.work, encoded, len(n.schema)))
+        handed += _encoded(n)
+        steps.append(Step(n.work, size[id(n)], size[id(n)], len(n.schema)))
     for n in made.operators:
         read = sum(size[id(i)] for i in n.inputs())
-        steps.append(Step(n.work, max(read, size[id(n)]), len(n.schema)))
+        steps.append(Step(n.work, read, size[id(n)], len(n.schema)))
     return Load(tuple(steps), handed, size[id(made.top)])
 
 

@@ -161,15 +161,15 @@ def test_reasons_are_said_of_each_operator_that_stays(a: rd.PipelineDataFrame) -
     assert 'fragment 1: GPU, engine="gpu" was asked for' in str(placed)
 
 
-def test_what_translates_in_parts_alone_stays(a: rd.PipelineDataFrame) -> None:
+def test_an_operator_that_is_too_much_for_the_rest_stays(a: rd.PipelineDataFrame) -> None:
     def not_together(query: pl.LazyFrame) -> list[str]:
         text = query.explain(optimized=False)
         return ["not in one query"] if "SORT BY" in text and "AGGREGATE" in text else all_of_polars(query)
 
-    frame = a.group_by("k").agg(n=rd.len()).sort("k")
+    frame = a.group_by("k").agg(n=rd.len()).sort("k").filter(col("n") > 0).select("k")
     placed = place(optimize(frame._plan), ANY, forced=True, ask=not_together, ways=PRETENDED)
-    assert not placed.on_gpu
-    assert placed.decisions[0].why == "each operator translates, together they do not: not in one query"
+    assert placed.stay == (('Sort col("k")', "it does not translate with what is below it: not in one query"),)
+    assert [len(d.plan.schema) for d in placed.decisions if d.on_gpu] == [2, 1]
     assert rows_of(placed).equals(frame.collect(engine="local"))
 
 
