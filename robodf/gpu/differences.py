@@ -65,7 +65,7 @@ def _types_of_groups(step: Any) -> dict[str, Any]:
 
 def _of_expression(part: Any, of_groups: dict[str, Any]) -> Iterator[str]:
     kind = type(part).__name__
-    if kind == "Cast" and of_groups.get(getattr(part.children[0], "name", None)) != part.dtype:
+    if kind == "Cast" and of_groups.get(getattr(part.children[0], "name", "")) != part.dtype:
         # (A sum of booleans is an Int64, cast to the type that it has for Polars: that is no cast of the query.)
         before, after = part.children[0].dtype.polars_type, part.dtype.polars_type
         if before.is_integer() and after.is_integer() and not _holds(before, after):

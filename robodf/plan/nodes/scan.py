@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
 from robodf.io.source import LOCATOR, Request, Source, Support
@@ -48,6 +50,15 @@ class Scan(Plan):
     @property
     def reads(self) -> Schema:
         return self.source.schema
+
+    def with_expressions(self, change: Callable[[Expr, Schema], Expr]) -> Plan:
+        """The same with its predicates changed, but for those that the source would then no longer know."""
+        new = []
+        for old in self.predicates:
+            predicate = change(old, self.reads)
+            alike = predicate is old or self.source.support(predicate) is self.source.support(old)
+            new.append(predicate if alike else old)
+        return self if all(a is b for a, b in zip(new, self.predicates)) else self.replace(predicates=tuple(new))
 
     @property
     def work(self) -> str:
