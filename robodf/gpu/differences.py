@@ -38,7 +38,7 @@ def _of_step(step: Any) -> Iterator[str]:
     elif kind == "Join":
         how, _, _, _, _, order = step.options
         if how in ("Semi", "Anti") and order != "none":
-            yield f"a {how.lower()} join does not keep the order of the rows on the GPU"
+            yield f"{'an' if how == 'Anti' else 'a'} {how.lower()} join does not keep the order of the rows on the GPU"
         if how == "Cross" and order in ("right", "right_left"):
             yield "a cross join has the order of its left side on the GPU"
     elif kind == "Scan" and step.typ in ("csv", "ndjson"):
