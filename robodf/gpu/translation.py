@@ -47,7 +47,7 @@ def obstacles(query: pl.LazyFrame) -> list[str]:
 
     try:
         visitor = query._ldf.with_optimizations(KEEP_ORDER._pyoptflags).visit()
-    except (pl.exceptions.PolarsError, OSError) as error:  # a query that Polars cannot plan, such as a file that is gone
+    except (pl.exceptions.PolarsError, OSError) as error:  # Polars cannot plan it: a file may be gone
         return [_line(error)]
     asked: Any = Translator(visitor, pl.GPUEngine(executor="in-memory"))
     try:

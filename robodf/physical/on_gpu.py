@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 
 from robodf.config import check_engine, settings
 from robodf.errors import DeviceError, DeviceWarning, listing, user_line
@@ -61,14 +62,14 @@ def _facts_or_error() -> Facts:
     return facts
 
 
-def worth_asking(plan: Plan, facts: Facts) -> bool:
+def worth_asking(plan: Plan, facts: Facts, known: Mapping[int, float] | None = None) -> bool:
     """Whether all of a plan takes the CPU so long that a GPU could win by the margin, were its own work free.
 
     Asking cudf-polars takes longer than a small query does, and its first import about a second.
     """
-    if facts.rates is None:
+    if facts.device is None or facts.rates is None:
         return False
-    rows = estimated_rows(plan)
+    rows = estimated_rows(plan, known)
     seconds = 0.0
     for n in parents_first(plan):
         read = sum(rows[id(i)] * row_bytes(i.schema) for i in n.inputs() or (n,))

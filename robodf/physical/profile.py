@@ -28,7 +28,7 @@ class Profile:
 
     Of a run on a cluster it has one row a fragment, the tasks between two exchanges: stage, tasks, rows, bytes (that
     they gave), seconds (of all tasks together), read_bytes, retries, spilled_bytes (how much more of the object store
-    lay on disk when they were done).
+    lay on disk when they were done), on_gpu and off_gpu (fragments that ran on a GPU, and that could not in the end).
     """
 
     rows: pl.DataFrame
