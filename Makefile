@@ -47,9 +47,9 @@ test-polars-1.44: $(VENV_144)/.installed  ## the tests of queries on Polars 1.44
 	$(VENV_144)/bin/python $(PYTEST_RAY) tests/ops tests/property
 
 # What goes to a GPU, asked of cudf-polars where there is none. The tests of operators run with engine="gpu", their
-# fragments run by Polars in the stead of a GPU. Random plans are as many as take a minute.
+# fragments run by Polars in the stead of a GPU. Few random plans, as those of `make test` are tried too.
 test-gpu-plan: $(VENV_GPU_PLAN)/.installed  ## what of a plan goes to a GPU: needs none
-	ROBODF_PROPERTY_PLANS=1000 $(VENV_GPU_PLAN)/bin/python -m pytest -n $(JOBS) -m "not slow and not ray and not gpu" \
+	ROBODF_PROPERTY_PLANS=400 $(VENV_GPU_PLAN)/bin/python -m pytest -n $(JOBS) -m "not slow and not ray and not gpu" \
 		tests/gpu tests/property/test_random_placements.py
 	ROBODF_TEST_PRETENDED_GPU=1 $(VENV_GPU_PLAN)/bin/python -m pytest -n $(JOBS) -m "gpu and not slow" tests/ops
 
