@@ -90,13 +90,14 @@ class OnRay(Runner):
 
     def _ask_a_worker(self, share: float) -> Facts:
         import ray
+        from ray import exceptions as of_ray
 
         asking: Any = ray.remote(num_cpus=0, num_gpus=share)(here)
         asked = asking.remote(share)
         try:
             with _ray_errors():
                 return ray.get(asked, timeout=_PATIENCE)
-        except ray.exceptions.GetTimeoutError:
+        except of_ray.GetTimeoutError:
             ray.cancel(asked, force=True)
             return Facts(None, None, 1, f"no GPU of the cluster was free within {_PATIENCE} s", share=share)
 
