@@ -2,6 +2,8 @@
 
 VENV := .venv
 VENV_144 := .venv-1.44
+VENV_GPU_PLAN := .venv-gpu-plan
+VENV_GPU := .venv-gpu
 JOBS ?= 2
 UV := $(shell command -v uv 2>/dev/null)
 # The first Python that is new enough; uv finds, or fetches, one by itself.
@@ -9,11 +11,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 # Tests that need a Ray cluster share one: they run after the others, in one process.
-PYTEST = -m pytest -n $(JOBS) -m "not slow and not ray"
+PYTEST = -m pytest -n $(JOBS) -m "not slow and not ray and not gpu"
 PYTEST_RAY = -m pytest -m "ray and not slow"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-polars-1.44 lint types bench notebook clean
+.PHONY: help demo test test-long test-polars-1.44 test-gpu-plan test-gpu lint types bench notebook clean
 
 help:  ## show this list
 	@echo "make demo    write recordings, run the main job over them, print each step"
@@ -44,6 +46,18 @@ test-polars-1.44: $(VENV_144)/.installed  ## the tests of queries on Polars 1.44
 	$(VENV_144)/bin/python $(PYTEST) $(TESTS_144)
 	$(VENV_144)/bin/python $(PYTEST_RAY) tests/ops tests/property
 
+# What goes to a GPU, asked of cudf-polars where there is none. The tests of operators run with engine="gpu", their
+# fragments run by Polars in the stead of a GPU. Few random plans, as those of `make test` are tried too.
+test-gpu-plan: $(VENV_GPU_PLAN)/.installed  ## what of a plan goes to a GPU: needs none
+	ROBODF_PROPERTY_PLANS=400 $(VENV_GPU_PLAN)/bin/python -m pytest -n $(JOBS) -m "not slow and not ray and not gpu" \
+		tests/gpu tests/property/test_random_placements.py
+	ROBODF_TEST_PRETENDED_GPU=1 $(VENV_GPU_PLAN)/bin/python -m pytest -n $(JOBS) -m "gpu and not slow" tests/ops
+
+test-gpu: $(VENV_GPU)/.installed  ## the tests of operators on a GPU, and all of tests/gpu: needs an NVIDIA GPU
+	$(VENV_GPU)/bin/python -m pytest -m "gpu and not slow" tests/ops tests/gpu
+	$(VENV_GPU)/bin/python -m pytest -m "not slow and not ray and not gpu" tests/gpu \
+		tests/property/test_random_placements.py
+
 lint: $(VENV)/.installed  ## ruff: rules and format
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -58,7 +72,7 @@ notebook: $(VENV)/.installed  ## write the .ipynb of each notebook from its .py
 	$(VENV)/bin/jupytext --to ipynb notebooks/*.py
 
 clean:  ## remove the environments, caches, and the demo's files
-	rm -rf $(VENV) $(VENV_144) robodf-demo .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VENV_144) $(VENV_GPU_PLAN) $(VENV_GPU) robodf-demo .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call build,FOLDER,MORE PACKAGES): an environment with robodf, as it is here, and the tools of its development.
@@ -88,3 +102,16 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV_144)/.installed: pyproject.toml
 	$(call build,$(VENV_144),"polars==1.44.*")
+
+$(VENV_GPU)/.installed: pyproject.toml
+	$(call build,$(VENV_GPU),--editable ".[gpu]")
+
+$(VENV_GPU_PLAN)/.installed: pyproject.toml requirements/gpu-plan.txt
+	$(call build,$(VENV_GPU_PLAN),"polars==1.44.2")
+	@rm $(VENV_GPU_PLAN)/.installed
+ifneq ($(UV),)
+	@VIRTUAL_ENV=$(VENV_GPU_PLAN) $(UV) pip install --quiet --no-deps -r requirements/gpu-plan.txt
+else
+	@$(VENV_GPU_PLAN)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/gpu-plan.txt
+endif
+	@touch $(VENV_GPU_PLAN)/.installed

@@ -5,9 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from gpu_engine import gpu_engine  # noqa: F401
 from ray_cluster import kept_cluster, ray_cluster  # noqa: F401
 
+from robodf.gpu.translation import available
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What asks cudf-polars is skipped where that cannot be used; it needs no GPU."""
+    for item in items:
+        if item.get_closest_marker("gpu_plan") and (why := available()) is not None:
+            item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.fixture(scope="session")

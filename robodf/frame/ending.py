@@ -25,6 +25,10 @@ class Ending(FrameBase):
     def collect(self, engine: str | None = None) -> pl.DataFrame:
         """All rows as a polars.DataFrame. Executes the query.
 
+        `engine` is that of rd.config unless it is given: "local", "ray", "gpu", or "auto", which chooses. With "gpu"
+        all that a GPU can run goes to the NVIDIA GPU of this process: DeviceError where there is none, a DeviceWarning
+        where nothing of the query can go.
+
         >>> import robodf as rd
         >>> rd.from_dict({"a": [1]}).collect()["a"].to_list()
         [1]

@@ -30,6 +30,8 @@ class Looking(FrameBase):
         For the engine "ray" (of `engine=` or rd.config) it shows the plan in its fragments, each with the number of its
         tasks, and of each operator the partitions, and the rows and bytes that are expected; with "auto" also why it is
         chosen. No cluster is started or connected: without one the plan is cut for the processors that are named.
+        Where there is a GPU, or for the engine "gpu", it says of each fragment whether it goes there, why, and the
+        seconds that it is expected to take on either.
         The answer prints as text, shows as HTML in a notebook, and has `.mermaid()`; format="mermaid" gives that text.
 
         >>> import robodf as rd
@@ -51,7 +53,8 @@ class Looking(FrameBase):
         """Run the query operator by operator and measure each: rows, bytes and seconds.
 
         On a cluster (of `engine=` or rd.config) it is run as always, and measured fragment by fragment: the tasks
-        between two exchanges, with their rows, bytes, seconds, bytes read, retries and bytes spilled to disk.
+        between two exchanges, with their rows, bytes, seconds, bytes read, retries and bytes spilled to disk. In this
+        process, with a GPU, there is also `device`: where a fragment ran, for how long, what was tried before.
 
         The result has `.rows` (the answer, a polars.DataFrame) and `.stages` (one row an operator). Every operator's
         output is held in memory meanwhile, which a normal run does not do: use it on a part of large data.

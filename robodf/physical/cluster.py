@@ -12,16 +12,19 @@ import polars as pl
 
 from robodf.config import settings
 from robodf.errors import OptionError
+from robodf.gpu.facts import Facts
 from robodf.io.sink import WriteReport
 from robodf.io.sink_shared import shared_write
 from robodf.optimizer import IN_PARTITIONS, optimize
 from robodf.physical.cut import Cut, Limits, cut
 from robodf.physical.keeping import limits_of
+from robodf.physical.on_gpu import worth_asking
 from robodf.physical.piece_store import PieceStore, stale
+from robodf.physical.place import place
 from robodf.physical.plan_key import plan_key
 from robodf.physical.progress import progress
 from robodf.physical.runner import Runner
-from robodf.physical.stages import Stages
+from robodf.physical.stages import Placing, Stages
 from robodf.physical.task import Job
 from robodf.physical.writing import AsTables, Writing, pieces_beside
 from robodf.plan.base import Plan
@@ -31,6 +34,13 @@ def limits(cpus: int) -> Limits:
     """By what plans are cut under the settings in force."""
     s = settings()
     return Limits(max(1, cpus), s.partition_bytes, s.small_bytes, s.partitions)
+
+
+def placing(facts: Facts | None) -> Placing | None:
+    """What puts the work of tasks on the GPUs of a cluster, where the cost model says that it pays."""
+    if facts is None:
+        return None
+    return lambda plan, known: place(plan, facts, known=known).plan if worth_asking(plan, facts, known) else plan
 
 
 def on_ray() -> Runner:
@@ -52,7 +62,7 @@ class Query:
         s = settings()
         # A task has one processor, but waits for disks and networks: two threads read its logs.
         job = Job(replace(s, threads=s.threads or 2), s.retries, os.getcwd())
-        self.stages = Stages(runner, job, store, parts)
+        self.stages = Stages(runner, job, store, parts, placing=placing(runner.gpu()))
 
     def parts(self) -> list[Plan]:
         """The plan of each partition of the answer."""

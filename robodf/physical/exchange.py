@@ -151,6 +151,8 @@ class Received(Plan):
     blocks: tuple[int, ...]
     columns: tuple[tuple[str, Any], ...]
 
+    at_hand = True
+
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         raise RuntimeError("received rows are put in place of this node before it is lowered")
 

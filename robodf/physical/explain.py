@@ -9,6 +9,8 @@ import polars as pl
 
 from robodf.config import settings
 from robodf.optimizer import IN_PARTITIONS, RULES, Applied, optimize
+from robodf.physical.on_device import OnDevice
+from robodf.physical.on_gpu import placement
 from robodf.plan.base import Plan, lower_all, tree
 from robodf.plan.node import walk
 from robodf.plan.nodes.scan import Scan
@@ -76,7 +78,12 @@ def physical(plan: Plan, engine: str | None = None) -> tuple[str, Plan]:
         done, made_for = cut_for(plan)
         return f"engine ray: {why}\n{describe(done, made_for)}", done.plan
     weighed = (engine or settings().engine) == "auto" and why != NO_CLUSTER
-    return (f"engine local: {why}\n" if weighed else "") + one_query(plan), plan
+    said = f"engine local: {why}\n" if weighed else ""
+    placed, of = placement(plan, engine)
+    if placed is None:
+        return f"{said}{of}{one_query(plan)}", plan
+    runs = placed.plan if placed.on_gpu else plan
+    return f"{said}{of}{placed}\n{one_query(runs)}", runs
 
 
 def one_query(plan: Plan) -> str:
@@ -90,6 +97,8 @@ def one_query(plan: Plan) -> str:
         if isinstance(n, Scan):
             said = str(n.source.report(n.request))
             return f"| reads {said}" if said else ""
+        if isinstance(n, OnDevice):
+            return "\n".join(f"| {line}" for line in tree(n.fragment.plan, note).splitlines())
         return ""
 
     queries = _queries(plan)

@@ -12,6 +12,8 @@ from robodf.optimizer import optimize
 from robodf.physical import cluster
 from robodf.physical.engine import on_cluster
 from robodf.physical.local import user_errors
+from robodf.physical.on_device import OnDevice
+from robodf.physical.on_gpu import placed_here
 from robodf.plan.base import Plan
 
 
@@ -21,10 +23,12 @@ class Profile:
 
     `stages` has one row an operator, inputs before the operators that use them: stage, rows, bytes (of the output in
     memory), seconds (of that operator alone, its inputs being in memory; a scan includes what was pushed into it).
+    Where a GPU is used there is also device: of a fragment where it ran, for how long, and why not where it was tried
+    before. The stage of a fragment says what was estimated.
 
     Of a run on a cluster it has one row a fragment, the tasks between two exchanges: stage, tasks, rows, bytes (that
     they gave), seconds (of all tasks together), read_bytes, retries, spilled_bytes (how much more of the object store
-    lay on disk when they were done).
+    lay on disk when they were done), on_gpu and off_gpu (fragments that ran on a GPU, and that could not in the end).
     """
 
     rows: pl.DataFrame
@@ -47,6 +51,9 @@ def profile(plan: Plan, engine: str | None = None) -> Profile:
         reports = pl.DataFrame([vars(report) for report in query.stages.reports])
         return Profile(pl.concat(frames) if frames else pl.DataFrame(schema=plan.schema), reports)
     optimized = optimize(plan)
+    placed = placed_here(optimized, engine)
+    if placed is not None and placed.on_gpu:
+        optimized = placed.plan
     done: dict[int, pl.DataFrame] = {}
     stages: list[dict] = []
     pending = [(optimized, False)]
@@ -59,7 +66,7 @@ def profile(plan: Plan, engine: str | None = None) -> Profile:
             pending += [(child, False) for child in reversed(n.inputs())]
             continue
         done[id(n)] = _run(n, done, stages)
-    return Profile(done[id(optimized)], pl.DataFrame(stages))
+    return Profile(done[id(optimized)], pl.DataFrame(stages, infer_schema_length=None))
 
 
 def _run(n: Plan, done: dict[int, pl.DataFrame], stages: list[dict]) -> pl.DataFrame:
@@ -69,4 +76,6 @@ def _run(n: Plan, done: dict[int, pl.DataFrame], stages: list[dict]) -> pl.DataF
         rows = run(n.lower(*inputs))
     seconds = time.perf_counter() - started
     stages.append({"stage": n.label(), "rows": rows.height, "bytes": rows.estimated_size(), "seconds": seconds})
+    if isinstance(n, OnDevice):
+        stages[-1]["device"] = str(n.fragment.ran[-1])
     return rows

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from robodf.config import settings
 from robodf.errors import WorkerError
+from robodf.gpu.facts import Facts, here
+from robodf.gpu.translation import available
 from robodf.physical.ray_pools import Pool, needs_pool, resources_of
 from robodf.physical.ray_session import Cluster, connect, preflight
 from robodf.physical.ray_spilled import spilled_bytes
@@ -16,6 +19,9 @@ from robodf.physical.task import Job, Meta, Output
 from robodf.plan.base import Plan
 from robodf.plan.flat import FlatPlan
 from robodf.plan.spread import Resources
+
+_PATIENCE = 60  # seconds until a GPU of the cluster is free to be asked for what it is
+_FACTS: dict[tuple[str, float], Facts] = {}  # by the address of the cluster and the share of a GPU
 
 
 class OnRay(Runner):
@@ -71,6 +77,29 @@ class OnRay(Runner):
         if needed not in self._pools:
             self._pools[needed] = Pool(needed, self.cluster, settings().retries)
         return self._pools[needed]
+
+    def gpu(self) -> Facts | None:
+        share = float(settings().num_gpus)
+        if not share or not self.cluster.gpus or available() is not None:
+            return None
+        key = self.cluster.address, share
+        if key not in _FACTS:
+            _FACTS[key] = self._ask_a_worker(share)
+        # Each share of a GPU stands beside as many processors as there are for it.
+        return replace(_FACTS[key], cpus=max(1, int(self.cluster.cpus * share / self.cluster.gpus)))
+
+    def _ask_a_worker(self, share: float) -> Facts:
+        import ray
+        from ray import exceptions as of_ray
+
+        asking: Any = ray.remote(num_cpus=0, num_gpus=share)(here)
+        asked = asking.remote(share)
+        try:
+            with _ray_errors():
+                return ray.get(asked, timeout=_PATIENCE)
+        except of_ray.GetTimeoutError:
+            ray.cancel(asked, force=True)
+            return Facts(None, None, 1, f"no GPU of the cluster was free within {_PATIENCE} s", share=share)
 
     def spilled_bytes(self) -> int:
         return spilled_bytes(self.cluster)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from robodf.gpu.facts import Facts
 from robodf.physical.task import Job, Meta, Output, run_task
 from robodf.plan.base import Plan
 from robodf.plan.flat import FlatPlan
@@ -43,6 +44,10 @@ class Runner(ABC):
     @abstractmethod
     def cancel(self, waiting: Sequence[Any]) -> None:
         """Stop tasks that nobody needs any more."""
+
+    def gpu(self) -> Facts | None:
+        """The GPU that a task may have the share `num_gpus` of; None where there is none, or none is wanted."""
+        return None
 
     def spilled_bytes(self) -> int:
         """Bytes of blocks that lie on disk now because memory ended; it may take a while to ask."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -60,6 +60,8 @@ class StageReport:
     read_bytes: int = 0
     retries: int = 0
     spilled_bytes: int = 0
+    on_gpu: int = 0
+    off_gpu: int = 0
 
     def add(self, meta: Meta) -> None:
         self.tasks += 1
@@ -68,6 +70,8 @@ class StageReport:
         self.seconds += meta.seconds
         self.read_bytes += meta.read_bytes
         self.retries += meta.retries
+        self.on_gpu += meta.on_gpu
+        self.off_gpu += meta.off_gpu
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,10 @@ class Done:
     rows: tuple[int, ...]
     blocks: tuple[Handle | Stored, ...]
     said: Any = None
+
+
+Placing = Callable[[Plan, Mapping[int, float]], Plan]
+"""The plan of a task with what a GPU should do of it, given the rows of some of its leaves (by id)."""
 
 
 @dataclass
@@ -89,7 +97,9 @@ class Stages:
     expected: Mapping[int, int] = field(default_factory=dict)  # partitions by id of node, for what is kept whole
     reports: list[StageReport] = field(default_factory=list)
     _handles: WeakKeyDictionary[Received, tuple[Handle, ...]] = field(default_factory=WeakKeyDictionary)
+    placing: Placing | None = None  # what of a task's plan goes to a GPU
     measure: bool = False  # also what costs time to know
+    _sizes: WeakKeyDictionary[Received, int] = field(default_factory=WeakKeyDictionary)  # rows of what was received
     _before: int = 0  # bytes on disk
     _names: dict[int, str] = field(default_factory=dict)  # of stages, by id of the exchange
     _rows: WeakKeyDictionary[Plan, int] = field(default_factory=WeakKeyDictionary)  # of partitions that were counted
@@ -198,11 +208,14 @@ class Stages:
         return node
 
     def _received_from(self, done: Iterable[Done], schema: Schema, block: int = 0) -> Plan:
+        done = list(done)
         blocks = [d.blocks[block] for d in done]
         if blocks and isinstance(blocks[0], Stored):
             assert self.store is not None
             return FromStore(self.store, tuple(blocks), tuple(schema.items()))
-        return self._made(blocks, schema)
+        made = self._made(blocks, schema)
+        self._sizes[made] = sum(d.rows[block] for d in done)
+        return made
 
     # -- exchanges --------------------------------------------------------------------------------------------
 
@@ -365,6 +378,9 @@ class Stages:
 
     def _submit(self, plan: Plan, output: Output) -> tuple:
         blocks: dict[int, Handle] = {}
+        if self.placing is not None:
+            received = [n for n in walk(plan) if isinstance(n, Received)]
+            plan = self.placing(plan, {id(n): float(self._sizes[n]) for n in received if n in self._sizes})
         for n in walk(plan):
             if isinstance(n, Received):
                 blocks.update(zip(n.blocks, self._handles[n]))

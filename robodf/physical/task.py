@@ -19,11 +19,13 @@ import polars as pl
 
 from robodf.compat import run
 from robodf.config import Settings, config
+from robodf.gpu.running import CPU
 from robodf.io.counting import read
 from robodf.physical.blocks import block_bytes, hash_buckets, pack, unpack
 from robodf.physical.exchange import Received
 from robodf.physical.local import user_errors
 from robodf.physical.noted import noting
+from robodf.physical.on_device import Fragment, OnDevice
 from robodf.physical.retry import Failure, describe_failure, with_retries
 from robodf.plan.base import Plan, lower_all, parents_first
 from robodf.plan.expr import Expr
@@ -45,6 +47,8 @@ class Meta:
     problems: tuple[tuple[dict, ...], ...] = ()  # of each of the plan's `noting`
     handed: tuple[int, ...] = ()  # rows, to each of them
     said: Any = None  # what the output has to say: a sample, the files written
+    on_gpu: int = 0  # fragments that ran on a GPU
+    off_gpu: int = 0  # those that had to run on the CPU in the end
     failure: Failure | None = None
     host: str = ""
 
@@ -158,10 +162,12 @@ def run_task(job: Job, plan: FlatPlan, output: Output, numbers: tuple[int, ...],
     before = read.rows, read.bytes, read.chunks
     retries = []
     told: list[Plan] = []
+    placed: list[Fragment] = []
 
     def work() -> tuple[list[Any], Any]:
         bound = bind(plan.plan(), dict(zip(numbers, blocks)))
         told[:] = noting(bound)
+        placed[:] = [n.fragment for n in parents_first(bound) if isinstance(n, OnDevice)]
         with user_errors(bound):
             frames, said = output.run(lower_all(bound))
         return [(output.pack(f), f.height) for f in frames], said
@@ -171,6 +177,7 @@ def run_task(job: Job, plan: FlatPlan, output: Output, numbers: tuple[int, ...],
     said = None
     with config(**{**vars(job.settings), "engine": "local", "progress": False}), _in_folder(job.folder), failing:
         made, said = with_retries(work, attempts=job.attempts, on_retry=lambda *_: retries.append(1))
+    ran = [fragment.ran[-1].where for fragment in placed if fragment.ran]
     meta = Meta(
         tuple(height for _, height in made),
         tuple(block_bytes(block) for block, _ in made),
@@ -182,6 +189,8 @@ def run_task(job: Job, plan: FlatPlan, output: Output, numbers: tuple[int, ...],
         tuple(tuple(n.journal.problems) for n in told if n.journal is not None),
         tuple(n.handed for n in told),
         said,
+        len(ran) - ran.count(CPU),
+        ran.count(CPU),
         failing.failure,
         f"{socket.gethostname()}:{os.getpid()}",
     )

@@ -16,11 +16,18 @@ import robodf as rd
 TINY = {"partition_bytes": 64, "small_bytes": 0, "partitions": 3}
 
 
-@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.ray)])
+@pytest.fixture(
+    params=["local", pytest.param("ray", marks=pytest.mark.ray), pytest.param("gpu", marks=pytest.mark.gpu)]
+)
 def engine(request) -> Iterator[str]:
-    """The engines that the tests of operators run on: this process, and a cluster of three nodes."""
+    """The engines that the tests of operators run on: this process, a cluster of three nodes, a GPU."""
     if request.param == "local":
         yield "local"
+        return
+    if request.param == "gpu":
+        request.getfixturevalue("gpu_engine")
+        with rd.config(engine="gpu"):
+            yield "gpu"
         return
     request.getfixturevalue("ray_cluster")
     import ray

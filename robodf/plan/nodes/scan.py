@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
 from robodf.io.source import LOCATOR, Request, Source, Support
@@ -44,6 +46,23 @@ class Scan(Plan):
         names = whole if self.columns is None else self.columns
         found = {name: _reduced(whole[name], name, self.fields) for name in names}
         return {**found, LOCATOR: pl.UInt64()} if self.locator else found
+
+    @property
+    def reads(self) -> Schema:
+        return self.source.schema
+
+    def with_expressions(self, change: Callable[[Expr, Schema], Expr]) -> Plan:
+        """The same with its predicates changed, but for those that the source would then no longer know."""
+        new = []
+        for old in self.predicates:
+            predicate = change(old, self.reads)
+            alike = predicate is old or self.source.support(predicate) is self.source.support(old)
+            new.append(predicate if alike else old)
+        return self if all(a is b for a, b in zip(new, self.predicates)) else self.replace(predicates=tuple(new))
+
+    @property
+    def work(self) -> str:
+        return "decode"
 
     def needs(self, out: Names) -> tuple[Names, ...]:
         return ()
@@ -164,6 +183,10 @@ class InMemory(Plan):
 
     def needs(self, out: Names) -> tuple[Names, ...]:
         return ()
+
+    @property
+    def at_hand(self) -> bool:  # type: ignore[override]
+        return isinstance(self.frame, pl.DataFrame)
 
     def count(self) -> int | None:
         return self.frame.height if isinstance(self.frame, pl.DataFrame) else None
