@@ -12,10 +12,11 @@ from functools import cache
 import numpy as np
 from numba import int64, uint32, uint64
 
+from robodf.dedup import arithmetic
 from robodf.dedup.compiled import in_ranges, kernel
 from robodf.dedup.lanes import LANES, inner, lower_minima, text_at
 from robodf.dedup.method import Keys
-from robodf.dedup.reading import CURSOR, Readable, begin, block, ended, fresh, mixed, new_block, rotated
+from robodf.dedup.reading import CURSOR, Readable, begin, block, ended, fresh, mixed, new_block
 from robodf.dedup.shingles import Tables, splitmix
 
 
@@ -76,10 +77,4 @@ def _keys(at, size, plain, tables, factors, offsets, rows, made, there, same, fi
             made[band, row] = _key(minima, band, rows)
 
 
-@inner
-def _key(minima, band, rows):
-    """Of the minima of one band and its number, so that bands do not meet."""
-    h = uint64(band + 1) * uint64(0x9E3779B97F4A7C15)
-    for k in range(band * rows, band * rows + rows):
-        h = (rotated(h, 23) ^ uint64(minima[k])) * uint64(0xD6E8FEB86659FD93)
-    return h ^ (h >> uint64(32))
+_key = inner(arithmetic.key)
