@@ -38,6 +38,13 @@ class Readable:
             self.at[others], self.size[others] = lowered.at, lowered.size
             self.owners += lowered.owners
 
+    def some(self, rows: np.ndarray) -> Readable:
+        """Some of the texts, in the order of `rows`."""
+        chosen = object.__new__(Readable)
+        chosen.at, chosen.size, chosen.plain = self.at[rows], self.size[rows], self.plain[rows]
+        chosen.owners = self.owners
+        return chosen
+
 
 @kernel
 def _plain(at, size, plain, first, end):
