@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 
 from robodf.io.source import Split
 from robodf.physical.cut import Cut, Limits
-from robodf.physical.cut.pieces import _LEAST, _PACKED
+from robodf.physical.cut.pieces import _LEAST
 from robodf.physical.exchange import Broadcast, ByHash, ByRange, Counted, Exchange, Gather, Pieces, Rebatched
+from robodf.physical.sizes import PACKED
 from robodf.plan.base import Plan, parents_first
 from robodf.plan.nodes.scan import Scan
 from robodf.plan.nodes.shared import Shared
@@ -185,7 +186,7 @@ def scaled(stages: list[Stage], files: int, file_bytes: float, limits: Limits) -
         new = replace(s, file_bytes=s.file_bytes * factor, read_bytes=s.read_bytes * factor, size=s.size * factor)
         if s.file_bytes:
             total = new.file_bytes
-            enough = min(max(total / (4 * limits.cpus), _LEAST), max(limits.partition_bytes // _PACKED, 1))
+            enough = min(max(total / (4 * limits.cpus), _LEAST), max(limits.partition_bytes // PACKED, 1))
             count = math.ceil(total / file_bytes)
             tasks = math.ceil(count / max(1, enough // file_bytes))
             new = replace(new, tasks=tasks, files=count)

@@ -6,6 +6,8 @@
 ['place']
 """
 
+from typing import TYPE_CHECKING, Any
+
 from polars import selectors
 
 from robodf import errors, ros, text
@@ -66,6 +68,9 @@ from robodf.plan.functions import *  # noqa: F403 - the names are generated: see
 from robodf.plan.functions import __all__ as _functions
 from robodf.sql import sql
 
+if TYPE_CHECKING:
+    from robodf import gpu
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -89,6 +94,7 @@ __all__ = [
     "from_ray",
     "from_records",
     "from_source",
+    "gpu",
     "open_hdf5",
     "open_log",
     "phash",
@@ -133,3 +139,12 @@ __all__ = [
     "words",
     *_functions,
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`rd.gpu`, which few programs use, is imported by the first one that names it."""
+    if name == "gpu":
+        import importlib
+
+        return importlib.import_module("robodf.gpu")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

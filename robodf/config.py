@@ -9,7 +9,7 @@ from typing import Any
 
 from robodf.errors import OptionError, hint
 
-ENGINES = ("auto", "local", "ray")
+ENGINES = ("auto", "local", "ray", "gpu")
 
 
 def check_engine(engine: str) -> str:
@@ -23,14 +23,16 @@ def check_engine(engine: str) -> str:
 class Settings:
     """What `rd.config(...)` sets.
 
-    engine: where queries run: `local` in this process, `ray` on a Ray cluster, `auto` chooses. progress: a bar on work
+    engine: where queries run: `local` in this process, `ray` on a Ray cluster, `gpu` in this process with all on its
+    GPU that can run there, `auto` chooses. progress: a bar on work
     of more than two seconds. threads: workers that read the chunks of logs; None for one a core.
 
     For engine="ray". address: of the cluster, as `ray.init` takes it ("auto" for the one that runs on this machine);
     None for that of RAY_ADDRESS, or without it an instance on this machine, started when it is first needed. num_cpus:
     of that instance; None for all. partition_bytes: what one task should read or hold. small_bytes: inputs of fewer
     bytes are gathered rather than shuffled, and broadcast in joins. partitions: a fixed number of hash partitions; None
-    for as many as the size asks for. retries: attempts at reading or writing where a network or a disk fails.
+    for as many as the size asks for. retries: attempts at reading or writing where a network or a disk fails. num_gpus:
+    what of a GPU a task gets whose work a GPU is expected to do faster, such as 0.25 for four at once; 0 for none.
     """
 
     engine: str = "auto"
@@ -42,6 +44,7 @@ class Settings:
     small_bytes: int = 32 << 20
     partitions: int | None = None
     retries: int = 4
+    num_gpus: float = 1.0
 
     def __post_init__(self) -> None:
         check_engine(self.engine)
@@ -51,6 +54,12 @@ class Settings:
             raise OptionError(
                 f"address={self.address!r}: the text that ray.init takes, such as '10.0.0.1:6379' or 'auto'"
             )
+        if (
+            isinstance(self.num_gpus, bool)
+            or not isinstance(self.num_gpus, (int, float))
+            or not 0 <= self.num_gpus <= 1
+        ):
+            raise OptionError(f"num_gpus={self.num_gpus!r}: the share of a GPU that a task gets, from 0 to 1")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is None and name in _MAY_BE_NONE:

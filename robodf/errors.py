@@ -24,8 +24,8 @@ class RobodfError(Exception):
 class QueryError(RobodfError):
     """A query that cannot be planned: the message names the user's line."""
 
-    def __init__(self, message: str):
-        where = user_line()
+    def __init__(self, message: str, where: str | None = None):
+        where = where or user_line()
         super().__init__(f"{message}\n  at {where}" if where else message)
 
 
@@ -59,6 +59,14 @@ class NoFilesError(RobodfError, FileNotFoundError):
 
 class WorkerError(QueryError):
     """A worker of the cluster died, and so did those that tried its task again."""
+
+
+class DeviceError(QueryError, RuntimeError):
+    """A GPU is asked for where there is none, or none that can do it: the message says why, and what to do."""
+
+
+class DeviceWarning(UserWarning):
+    """A GPU is asked for, and nothing of the query can run there: the message says why."""
 
 
 class VersionMismatchError(RobodfError, RuntimeError):

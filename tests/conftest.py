@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 from ray_cluster import kept_cluster, ray_cluster  # noqa: F401
 
+from robodf.gpu.translation import available
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What asks cudf-polars is skipped where that cannot be used; it needs no GPU."""
+    for item in items:
+        if item.get_closest_marker("gpu_plan") and (why := available()) is not None:
+            item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,10 @@ NO_CLUSTER = "no Ray cluster is named or connected"
 
 
 def chosen(plan: Plan, engine: str | None = None) -> tuple[str, str]:
-    """The engine that runs an optimized plan, `local` or `ray`, and why."""
+    """The engine that runs an optimized plan, `local`, `ray` or `gpu`, and why.
+
+    Where it is `local` by engine="auto", parts of the plan may still go to the GPU of this process.
+    """
     asked = check_engine(engine or settings().engine)
     if asked != "auto":
         return asked, f"engine={asked!r} was asked for"
@@ -64,7 +67,7 @@ def on_cluster(plan: Plan, engine: str | None) -> bool:
 
 def collect(plan: Plan, engine: str | None = None) -> pl.DataFrame:
     """All rows of the plan."""
-    return cluster.collect(plan, cluster.on_ray()) if on_cluster(plan, engine) else local.collect(plan)
+    return cluster.collect(plan, cluster.on_ray()) if on_cluster(plan, engine) else local.collect(plan, engine)
 
 
 def write(plan: Plan, target: Any, format: str, *, engine: str | None = None, resume: bool = False,
@@ -76,7 +79,7 @@ def write(plan: Plan, target: Any, format: str, *, engine: str | None = None, re
         return cluster.write(plan, cluster.on_ray(), target, format, resume=resume, **options)
     if resume:
         return cluster.write(plan, Here(), target, format, resume=True, **options)
-    query = local.prepare(plan)
+    query = local.prepare(plan, engine)
     with local.user_errors(plan), progress(f"write {format}"):
         return sink.write(query, target, format, **options)
 
@@ -84,7 +87,7 @@ def write(plan: Plan, target: Any, format: str, *, engine: str | None = None, re
 def prepared(plan: Plan, engine: str | None = None) -> pl.LazyFrame:
     """The rows as a Polars query, for a sink in this process."""
     if not on_cluster(plan, engine):
-        return local.prepare(plan)
+        return local.prepare(plan, engine)
     return from_batches(lambda: stream(plan, _BATCH, "ray"), plan.schema, "cluster")
 
 
@@ -92,4 +95,4 @@ def stream(plan: Plan, batch_size: int, engine: str | None = None) -> Iterator[p
     """The rows in order, in frames of `batch_size` rows and a rest."""
     if on_cluster(plan, engine):
         return cluster.stream(plan, batch_size, cluster.on_ray())
-    return local.stream(plan, batch_size)
+    return local.stream(plan, batch_size, engine)

@@ -11,16 +11,18 @@ from robodf.compat import original_failure, run, run_in_batches
 from robodf.errors import FileFormatError, QueryError, listing
 from robodf.io.tables import TableFiles
 from robodf.optimizer import optimize
+from robodf.physical.on_gpu import placed_here
 from robodf.physical.progress import progress
 from robodf.plan.base import Plan, lower_all, parents_first, plans
 from robodf.plan.nodes.scan import Scan
 
 
-def prepare(plan: Plan) -> pl.LazyFrame:
-    """The optimized plan as a Polars query."""
-    optimized = optimize(plan)
-    _check_nesting(optimized)
-    return lower_all(optimized)
+def prepare(plan: Plan, engine: str | None = "local") -> pl.LazyFrame:
+    """The optimized plan as a Polars query; with engine "gpu" or "auto" parts of it run on the GPU of this process."""
+    placed = placed_here(optimized := optimize(plan), engine)
+    runs = optimized if placed is None else placed.plan
+    _check_nesting(runs)
+    return lower_all(runs)
 
 
 _MOST_QUERIES = 128  # nested in each other: each holds a thread, and Polars has 512 that may block
@@ -67,16 +69,16 @@ def _table_files(plan: Plan | None) -> list[str]:
     return list(dict.fromkeys(s.describe() for s in sources if isinstance(s, TableFiles)))
 
 
-def collect(plan: Plan) -> pl.DataFrame:
+def collect(plan: Plan, engine: str | None = "local") -> pl.DataFrame:
     """All rows of the plan."""
-    query = prepare(plan)
+    query = prepare(plan, engine)
     with user_errors(plan), progress("collect"):
         return run(query)
 
 
-def stream(plan: Plan, batch_size: int) -> Iterator[pl.DataFrame]:
+def stream(plan: Plan, batch_size: int, engine: str | None = "local") -> Iterator[pl.DataFrame]:
     """The rows in order, in frames of `batch_size` rows and a rest."""
-    query = prepare(plan)
+    query = prepare(plan, engine)
     with user_errors(plan):
         for batch in run_in_batches(query, batch_size):
             if batch.height:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import polars as pl
@@ -30,6 +30,7 @@ class Plan(Node):
     forgets_order = False  # True: the same rows in another order give the same answer
     keeps_rows = False  # True: row i of the output comes from row i of the input alone, none added or dropped
 
+    at_hand = False  # True: its rows are in memory already
     computes = False  # True: it makes columns by work that is worth doing for fewer rows
     repeats = False  # True: cheap, and of the same input it gives the same rows in the same order each time
 
@@ -166,6 +167,30 @@ class Plan(Node):
         """About what share of the rows of the input number `k` comes out, once or more often."""
         return min(1.0, self.estimate(*rows) / rows[k]) if rows[k] else 1.0
 
+    @property
+    def work(self) -> str:
+        """The kind of work that it does, one of `plan.work.KINDS`."""
+        return "row"
+
+    @property
+    def reads(self) -> Schema:
+        """The columns that its expressions may name; none of a name that has two types in its inputs."""
+        found: Schema = {}
+        for below in self.inputs():
+            found |= {name: dtype for name, dtype in below.schema.items() if name not in found}
+        return {name: dtype for name, dtype in found.items()
+                if all(i.schema.get(name, dtype) == dtype for i in self.inputs())}  # fmt: skip
+
+    def with_expressions(self, change: Callable[[Expr, Schema], Expr]) -> Plan:
+        """The node with each of its expressions changed, given the columns that it may name; the meaning must stay."""
+        old = self.field_values()
+        new = tuple(_changed(value, change, self.reads) for value in old)
+        return self if all(a is b for a, b in zip(old, new)) else type(self)(*new)
+
+    def in_one_query(self) -> Plan:
+        """The same where all that use it run in one Polars query with it."""
+        return self
+
     def in_memory(self) -> str | None:
         """Why Polars' streaming engine cannot bound the memory of this operator; None where it can."""
         return None
@@ -176,6 +201,15 @@ class Plan(Node):
 
     def __repr__(self) -> str:
         return tree(self)
+
+
+def _changed(value: Any, change: Callable[[Expr, Schema], Expr], schema: Schema) -> Any:
+    if isinstance(value, Expr):
+        return change(value, schema)
+    if isinstance(value, tuple) and not _are_plans(value):
+        new = [_changed(v, change, schema) for v in value]
+        return value if all(a is b for a, b in zip(value, new)) else type(value)(new)
+    return value
 
 
 def _are_plans(value: Any) -> bool:

@@ -37,6 +37,12 @@ HEAVY = (
     "av",
     "h5py",
     "cudf",
+    "cupy",
+    "rmm",
+    "pylibcudf",
+    "cudf_polars",
+    "pynvml",
+    "robodf.gpu",
 )
 
 
@@ -83,13 +89,18 @@ def _imports(path: Path) -> set[str]:
     return found
 
 
+CUDA = ("cudf", "cupy", "rmm", "pylibcudf", "cudf_polars", "pynvml", "numba.cuda")
+USERS = ("robodf.frame", "robodf.sql")
+
+
 @pytest.mark.parametrize(
     ("folder", "above"),
     [
-        ("plan", ("ray", "cudf", "torch", "robodf.optimizer", "robodf.physical", "robodf.frame", "robodf.sql")),
-        ("optimizer", ("ray", "cudf", "torch", "robodf.physical", "robodf.frame", "robodf.sql")),
-        ("io", ("ray", "cudf", "robodf.optimizer", "robodf.frame", "robodf.sql")),
-        ("physical", ("robodf.frame", "robodf.sql")),
+        ("plan", ("ray", "torch", *CUDA, "robodf.gpu", "robodf.optimizer", "robodf.physical", *USERS)),
+        ("optimizer", ("ray", "torch", *CUDA, "robodf.gpu", "robodf.physical", *USERS)),
+        ("io", ("ray", *CUDA, "robodf.gpu", "robodf.optimizer", *USERS)),
+        ("physical", (*CUDA, *USERS)),
+        ("gpu", ("ray", "robodf.optimizer", "robodf.physical", *USERS)),
     ],
 )
 def test_nothing_imports_what_is_above_it(folder: str, above: tuple[str, ...]) -> None:
@@ -102,6 +113,17 @@ def test_nothing_imports_what_is_above_it(folder: str, above: tuple[str, ...]) -
         if any(name == a or name.startswith(a + ".") for a in above)
     ]
     assert not wrong
+
+
+_OF_THE_EXTRA = ("cudf", "cupy", "rmm", "pylibcudf", "cudf_polars", "cuda", "torch", "numba")
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.parts[-2] == "gpu"], ids=lambda f: f.name)
+def test_libraries_of_the_gpu_are_imported_where_they_are_used(file: Path) -> None:
+    tree = ast.parse(file.read_text("utf-8"))
+    for n in tree.body:  # at the top of the file: a machine without a GPU imports it too
+        names = [a.name for a in n.names] if isinstance(n, ast.Import) else [getattr(n, "module", None) or ""]
+        assert not [name for name in names if name.split(".")[0] in _OF_THE_EXTRA]
 
 
 def test_import_is_light() -> None:

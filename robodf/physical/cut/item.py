@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import polars as pl
-
 from robodf.io.source import Split
-from robodf.plan.base import Plan, Schema
+from robodf.physical.sizes import row_bytes
+from robodf.plan.base import Plan
 from robodf.plan.nodes.scan import Scan
 
 
@@ -97,25 +96,3 @@ class Cutter:
         made = Item(plan, place, rows)
         self.places[id(plan)] = made
         return made
-
-
-def row_bytes(schema: Schema) -> float:
-    """Bytes that one row may well take in memory."""
-    return max(1.0, sum(map(_bytes, schema.values())))
-
-
-def _bytes(dtype: pl.DataType) -> float:
-    if isinstance(dtype, pl.Binary):
-        return 64 << 10  # a message or a compressed image
-    if isinstance(dtype, pl.List):
-        return 4 + 64 * _bytes(dtype.inner)  # type: ignore[arg-type]
-    if isinstance(dtype, pl.Array):
-        return dtype.size * _bytes(dtype.inner)  # type: ignore[arg-type]
-    if isinstance(dtype, pl.Struct):
-        return sum(_bytes(f.dtype) for f in dtype.fields)  # type: ignore[arg-type]
-    if isinstance(dtype, (pl.String, pl.Categorical, pl.Enum)):
-        return 24
-    return {1: 1.0, 4: 4.0}.get(_WIDTHS.get(type(dtype), 8), 8.0)
-
-
-_WIDTHS = {pl.Boolean: 1, pl.Int8: 1, pl.UInt8: 1, pl.Int32: 4, pl.UInt32: 4, pl.Float32: 4, pl.Date: 4}

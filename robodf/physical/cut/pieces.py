@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 import polars as pl
 
 from robodf.io.source import Split
-from robodf.physical.cut.item import Cutter, Item, Place, row_bytes
+from robodf.physical.cut.item import Cutter, Item, Place
 from robodf.physical.exchange import Gather, Pieces
+from robodf.physical.sizes import PACKED, row_bytes, scan_rows
 from robodf.plan.base import Plan, plans
 from robodf.plan.nodes.rows import Slice
 from robodf.plan.nodes.scan import InMemory, Scan
 
 _LEAST = 4 << 20  # bytes of files for which a task of its own pays
-_PACKED = 3  # bytes in memory of one byte in a file
 
 
 def pieces(cutter: Cutter, n: Plan, inputs: list[Item]) -> Item | None:
@@ -49,7 +49,7 @@ def splits_of(plan: Plan) -> dict[Scan, tuple[Split, ...]]:
 
 def _scan(cutter: Cutter, n: Scan) -> Item:
     splits = cutter.splits[n]
-    rows = _rows(n, splits)
+    rows = scan_rows(n, splits)
     found = _packed_by_key(cutter, n, splits, rows * row_bytes(n.schema))
     if found is not None:
         made, of, place = found
@@ -64,14 +64,6 @@ def _scan(cutter: Cutter, n: Scan) -> Item:
     # Each piece stops at the limit by its own rows; the first pieces that have enough are enough.
     first = cutter.item(Gather(item.plan, n.limit), Place(1), rows)
     return cutter.item(Slice(first.plan, 0, n.limit), Place(1), rows)
-
-
-def _rows(n: Scan, splits: tuple[Split, ...]) -> float:
-    size = sum(s.bytes or 0 for s in splits)
-    counted = sum(s.rows or 0 for s in splits)
-    known = all(s.rows is not None for s in splits)
-    rows = float(counted) if known else _PACKED * size / row_bytes(n.source.schema)
-    return rows if n.limit is None else min(rows, n.limit)
 
 
 def _packed(cutter: Cutter, splits: tuple[Split, ...]) -> tuple[tuple[Split, ...], ...]:
@@ -120,7 +112,7 @@ def _key_bytes(cutter: Cutter, n: Scan) -> dict[str, int] | None:
 
 def _enough(cutter: Cutter, size: int) -> int:
     """Encoded bytes of a piece: so that there are some for each processor, none larger than a task should hold."""
-    limit = max(cutter.limits.partition_bytes // _PACKED, 1)
+    limit = max(cutter.limits.partition_bytes // PACKED, 1)
     return min(max(size // (4 * cutter.limits.cpus), _LEAST), limit)
 
 

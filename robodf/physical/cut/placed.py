@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from robodf.physical.cut.item import Cutter, Item, Place, row_bytes
+from robodf.physical.cut.item import Cutter, Item, Place
 from robodf.physical.cut.order import settled
 from robodf.physical.cut.rows import moved
 from robodf.physical.exchange import Counted, Rebatched
+from robodf.physical.sizes import row_bytes
 from robodf.plan.base import Plan
 from robodf.plan.spread import Batches, Placed
 

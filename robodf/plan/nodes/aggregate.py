@@ -43,6 +43,10 @@ class _Grouped(Plan):
             return None
         return self.replace(input=Filter(self.input, moved))
 
+    @property
+    def work(self) -> str:
+        return "group"  # how many groups there are nobody knows; with few of them a GPU gains less
+
     def _by_keys(self, order: Order) -> tuple[Groups, ...]:
         plain = all(isinstance(name, str) and e.rowwise and e.columns for name, e in self.keys)
         return (Groups((tuple(e for _, e in self.keys),), order),) if self.keys and plain else ()

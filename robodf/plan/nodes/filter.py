@@ -12,6 +12,7 @@ from robodf.plan.durations import exact_times
 from robodf.plan.expr import Expr, conjunction, conjuncts, paths_of
 from robodf.plan.node import lazy, node
 from robodf.plan.spread import AS_INPUT, Groups, Rows, Spread, window_keys
+from robodf.plan.work import work_of
 
 
 @node
@@ -68,6 +69,10 @@ class Filter(Plan):
 
     def passes(self, column: str) -> str | None:
         return column
+
+    @property
+    def work(self) -> str:
+        return work_of((self.where,))
 
     def estimate(self, *rows: float) -> float:
         return rows[0] / 3

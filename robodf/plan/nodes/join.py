@@ -185,6 +185,10 @@ class Join(Plan):
         a, b = self.left.count(), self.right.count()
         return None if a is None or b is None else a * b
 
+    @property
+    def work(self) -> str:
+        return "join"
+
     def in_memory(self) -> str | None:
         return "one side of a join is held whole"
 
@@ -263,6 +267,10 @@ class JoinAsof(Plan):
 
     def estimate(self, *rows: float) -> float:
         return rows[0]
+
+    @property
+    def work(self) -> str:
+        return "join"
 
     def in_memory(self) -> str | None:
         return "one side of a join is held whole"

@@ -13,6 +13,7 @@ from robodf.plan.nodes.filter import with_filters
 from robodf.plan.resolve import Named, inline, lowered, output_names
 from robodf.plan.spread import AS_INPUT, Groups, Phases, Rows, Spread, window_keys
 from robodf.plan.types import types_of
+from robodf.plan.work import work_of
 
 _CHEAP = frozenset(
     """__add__ __sub__ __mul__ __and__ __or__ __xor__ __eq__ __ne__ __lt__ __le__ __gt__ __ge__ __neg__ __invert__
@@ -90,6 +91,10 @@ class _Projection(Plan):
         if self.passes_columns:
             return column if column not in output_names(self.exprs) else None
         return next((name for name, e in self.definitions.items() if isinstance(e, Col) and e.ref == column), None)
+
+    @property
+    def work(self) -> str:
+        return work_of(e for _, e in self.exprs)
 
     def estimate(self, *rows: float) -> float:
         return rows[0] if self.keeps_rows or self.same_count or self.spread() else 1

@@ -45,6 +45,14 @@ class Scan(Plan):
         found = {name: _reduced(whole[name], name, self.fields) for name in names}
         return {**found, LOCATOR: pl.UInt64()} if self.locator else found
 
+    @property
+    def reads(self) -> Schema:
+        return self.source.schema
+
+    @property
+    def work(self) -> str:
+        return "decode"
+
     def needs(self, out: Names) -> tuple[Names, ...]:
         return ()
 
@@ -164,6 +172,10 @@ class InMemory(Plan):
 
     def needs(self, out: Names) -> tuple[Names, ...]:
         return ()
+
+    @property
+    def at_hand(self) -> bool:  # type: ignore[override]
+        return isinstance(self.frame, pl.DataFrame)
 
     def count(self) -> int | None:
         return self.frame.height if isinstance(self.frame, pl.DataFrame) else None

@@ -30,6 +30,9 @@ class Shared(Plan):
     def needs(self, out: Names) -> tuple[Names, ...]:
         return (out,)
 
+    def in_one_query(self) -> Plan:
+        return self.input
+
     def count(self) -> int | None:
         return self.input.count()
 

@@ -56,6 +56,10 @@ class Sort(Plan):
     def range_of(self, column: str) -> Bounds:
         return self.input.range_of(column)
 
+    @property
+    def work(self) -> str:
+        return "sort"
+
     def in_memory(self) -> str | None:
         return "a sort holds all rows"
 

@@ -81,6 +81,10 @@ class Unique(Plan):
     def passes(self, column: str) -> str | None:
         return column
 
+    @property
+    def work(self) -> str:
+        return "group_many"
+
     def estimate(self, *rows: float) -> float:
         return rows[0] / 2
 
