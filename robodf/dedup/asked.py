@@ -1,5 +1,7 @@
-"""The engine that a query was asked to run on, in whatever thread computes it: Polars calls sources in threads of its
-own, in which the settings of a `with rd.config(...)` block do not hold."""
+"""The engine that a query was asked to run on: by an argument, or by settings, which in threads of Polars do not hold.
+
+A node takes it where it is lowered, and says it again where Polars calls it.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,13 @@ _asked: ContextVar[str | None] = ContextVar("robodf_engine_asked", default=None)
 
 
 def engine() -> str:
-    """The engine that was asked for: by `asked`, or else by the settings."""
+    """The engine that was asked for: that of the block, or else of the settings."""
     return _asked.get() or settings().engine
 
 
 @contextmanager
-def asked(name: str) -> Iterator[None]:
-    """What is computed in this block is for a query that was made while this engine was set."""
+def during(name: str) -> Iterator[None]:
+    """What is lowered and computed in this block is for this engine."""
     token = _asked.set(name)
     try:
         yield

@@ -91,7 +91,7 @@ class _Walk:
         self.lists, self.start = _numbered(lists[order])
         self.best = np.full(len(order), len(order))
         self.found = np.ones(len(order))
-        self.device = kernels.products(vectors.unit, _work(self.start, vectors))
+        self.device = kernels.multiplier(vectors.unit, _work(self.start, vectors))
         self.sketch: Sketch = sketch(vectors, least) if self.device is None else whole(vectors, least)
         self.kept = np.empty(self.start[-1], np.int64)
         self.fill = self.start[:-1].copy()
@@ -202,7 +202,7 @@ def near(
     always = np.zeros(n, bool) if always is None else always
     (there,) = np.nonzero(vectors.there)
     dense, start = _numbered(lists[there])
-    device = kernels.products(vectors.unit, _work(start, vectors) * min(1.0, 2 * len(rows) / max(n, 1)))
+    device = kernels.multiplier(vectors.unit, _work(start, vectors) * min(1.0, 2 * len(rows) / max(n, 1)))
     made = whole(vectors, least) if device is not None else sketched or sketch(vectors, least)
     numbered = np.full((n, lists.shape[1]), -1)
     numbered[there] = dense

@@ -91,9 +91,9 @@ def wanted(work: Work, amount: float, there: int, back: int) -> int | None:
     on_cpu = amount / (work.cpu * pl.thread_pool_size())
     if on_cpu <= _CALL or not all(map(find_spec, ("numba_cuda", "rmm", *work.needs))):
         return None
-    from robodf.gpu import devices
+    from robodf.gpu.devices import devices
 
-    found = devices.devices()
+    found = devices()
     if not found:
         return None
     start, to_device, from_device = _rates(found[0])
@@ -169,7 +169,7 @@ def similarities(left: np.ndarray, right: np.ndarray, held: Any, least: float) -
     return sets.similarities(left, right, held, least, free)
 
 
-def products(unit: np.ndarray, amount: float) -> Products | None:
+def multiplier(unit: np.ndarray, amount: float) -> Products | None:
     """What multiplies blocks of the vectors `unit` (n, d); `amount` is multiplications and additions in all."""
     free = wanted(PRODUCTS, amount, unit.nbytes, unit.nbytes)
     if free is None or unit.nbytes > free // 2:

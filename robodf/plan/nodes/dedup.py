@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from robodf.compat import run, run_in_batches
-from robodf.config import settings
-from robodf.dedup.asked import asked
+from robodf.dedup import asked
 from robodf.dedup.caps import Caps
 from robodf.dedup.columns import (
     ROW,
@@ -78,14 +77,14 @@ class Dedup(Plan):
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         rows, *others = inputs
         earlier = others[-1] if self.against else None
-        engine = settings().engine
+        engine = asked.engine()
 
         def batches() -> Iterator[pl.DataFrame]:
             from robodf.dedup.decide import decide
 
             held = None if self.apart else self._held(rows)  # what cannot be read twice is held
             compared = reading(others[0]) if held is None else Held(held, self._light)
-            with asked(engine):
+            with asked.during(engine):
                 decided = decide(compared, reading(earlier) if earlier is not None else None, self.how)
             self.caps.tell(decided.facts)
             if held is not None and not self.clusters:
@@ -232,12 +231,12 @@ class SimilarPairs(Plan):
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         rows, *others = inputs
-        engine = settings().engine
+        engine = asked.engine()
 
         def batches() -> Iterator[pl.DataFrame]:
             from robodf.dedup.decide import similar
 
-            with asked(engine):
+            with asked.during(engine):
                 found = similar(reading(rows), reading(others[0]) if others else None, self.how)
             self.caps.tell(found.facts)
             for k in range(0, max(len(found.lo), 1), _STEP):
@@ -276,14 +275,14 @@ class WithKeys(Plan):
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         names = [n for n in self.schema if n not in self.input.schema]
-        engine = settings().engine
+        engine = asked.engine()
 
         def batches() -> Iterator[pl.DataFrame]:
             for batch in run_in_batches(inputs[0], _STEP):
                 if self.how.whole:
                     yield batch
                     continue
-                with asked(engine):
+                with asked.during(engine):
                     keys = self.how.method.keys(batch.get_column(VALUE))
                 made = [keys.there, *(() if keys.same is None else keys.same), *keys.bands]
                 yield batch.with_columns(pl.Series(n, part) for n, part in zip(names, made))
