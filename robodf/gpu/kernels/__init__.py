@@ -82,6 +82,8 @@ def wanted(work: Work, amount: float, there: int, back: int) -> int | None:
         KernelWarning: with "auto" there is a device, and it cannot be used, for the reason that it names.
     """
     asked = engine()
+    if not amount:
+        return None
     if asked == "gpu":
         return _room(work)
     if asked != "auto" or _seen.broken:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numba.cuda
 import numpy as np
-from numba import cuda, uint32
+from numba import uint32
 
 from robodf.dedup.lanes import LANES
 from robodf.dedup.method import Keys
@@ -19,7 +20,10 @@ from robodf.dedup.packing import Packed
 from robodf.gpu.kernels import scalars
 from robodf.gpu.kernels.reading import DeviceTables, most_grams, read
 
-_compiled: Any = cuda.jit
+cuda: Any = numba.cuda  # of which type checkers know little
+
+_compiled = cuda.jit
+_inner = cuda.jit(device=True)
 _THREADS = 128
 _WARP = 32
 _AT_ONCE = 4  # minima that a thread holds while n-grams pass by
@@ -101,7 +105,7 @@ def _lower(halves, at, given, factors, offsets, minima):
         minima[k, r] = four
 
 
-@cuda.jit(device=True)
+@_inner
 def _ordered(a, b, x):
     return uint32((a * x + b) & _FULL)
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numba.cuda
 import numpy as np
-from numba import cuda, int64, uint32, uint64
+from numba import int64, uint32, uint64
 
 from robodf.dedup.shingles import GOLDEN, MOST, Tables
 from robodf.dedup.wording import WINDOW
 from robodf.gpu.kernels.scalars import code_point, finished, mixed, never_0, separates, step, stirred
 
-_compiled: Any = cuda.jit
-_inner: Any = cuda.jit(device=True)
+cuda: Any = numba.cuda  # of which type checkers know little
+
+_compiled = cuda.jit
+_inner = cuda.jit(device=True)
 _GOLDEN = np.uint64(GOLDEN)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 

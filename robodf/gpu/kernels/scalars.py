@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import cuda
+import numba.cuda
 
 from robodf.dedup import arithmetic
 
-_compiled: Any = cuda.jit(device=True)
+cuda: Any = numba.cuda  # of which type checkers know little
+
+_compiled = cuda.jit(device=True)
 
 mixed = _compiled(arithmetic.mixed)
 stirred = _compiled(arithmetic.stirred)

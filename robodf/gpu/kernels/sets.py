@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numba.cuda
 import numpy as np
-from numba import cuda, int64, uint64
+from numba import int64, uint64
 
 from robodf.dedup.jaccard import ShingleSets
 from robodf.dedup.packing import gathered
 from robodf.gpu.kernels import pieces
 
-_compiled: Any = cuda.jit
+cuda: Any = numba.cuda  # of which type checkers know little
+
+_compiled = cuda.jit
 _WARP, _TOGETHER = 32, 4
 PIECE = 256 << 20
 """Bytes of the device that the sets of one piece take at most; two are there at once. Not measured."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from itertools import cycle
 from threading import Lock
+from typing import Any
 
+import numba.cuda
 import numpy as np
-from numba import cuda
 
 from robodf.dedup import minhash as on_processor
 from robodf.dedup.method import Keys
@@ -15,6 +16,8 @@ from robodf.dedup.reading import Readable
 from robodf.dedup.shingles import Tables
 from robodf.gpu.kernels import minhash, pieces
 from robodf.gpu.kernels.reading import most_grams, on_device
+
+cuda: Any = numba.cuda  # of which type checkers know little
 
 LONGEST = 1 << 16
 """Bytes of a text beyond which the processor reads it: a thread of the device would, alone, take longer than the piece.
