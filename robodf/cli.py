@@ -1,4 +1,4 @@
-"""The command `robodf`: the demo, a look at logs, SQL over files."""
+"""The command `robodf`: the demo, a look at logs, SQL over files, calibration."""
 
 from __future__ import annotations
 
@@ -66,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     explain = commands.add_parser("explain", help="show the plan of a SQL query, and what it will read")
     explain.add_argument("query")
     explain.set_defaults(run=_explain)
+
+    calibrate = commands.add_parser("calibrate", help="measure this machine, for the choice between CPU and GPU")
+    calibrate.add_argument("--show", action="store_true", help="print what is in force, and measure nothing")
+    calibrate.add_argument("--reset", action="store_true", help="forget what was measured before")
+    calibrate.set_defaults(run=_calibrate)
     return parser
 
 
@@ -127,4 +132,13 @@ def _explain(arguments: argparse.Namespace) -> int:
     from robodf import sql
 
     print(sql(arguments.query).explain())
+    return 0
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from robodf.gpu.calibrate import calibrate, report
+
+    if not arguments.show:
+        print(f"kept in {calibrate(reset=arguments.reset)}")
+    print(report())
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from robodf.errors import OptionError, QueryError
+from robodf.errors import OptionError, QueryError, user_line
 from robodf.frame.base import FrameBase
 from robodf.plan.expr import Col, Expr, Lit
 from robodf.plan.failures import OnError
@@ -16,7 +16,7 @@ from robodf.plan.nodes.map import MapBatches
 from robodf.plan.nodes.project import Select, WithColumns
 from robodf.plan.resolve import column_names, resolve
 from robodf.plan.trace import Traced, trace
-from robodf.plan.udf import FORMATS, ROWS_AT_ONCE, RowFunction, Step
+from robodf.plan.udf import FORMATS, ROWS_AT_ONCE, Exchange, RowFunction, Step
 
 if TYPE_CHECKING:
     from robodf.frame.frame import PipelineDataFrame
@@ -99,23 +99,30 @@ class Calling(FrameBase):
 
     def map_batches(self, function: Any, batch_size: int | None = 1024, *, batch_format: str = "polars",
                     schema: Mapping[str, Any] | None = None, reads: Any = None,
-                    preserves_rows: bool = False, on_error: str = "raise", num_cpus: float | None = None,
-                    num_gpus: float = 0, concurrency: int | None = None) -> PipelineDataFrame:  # fmt: skip
+                    preserves_rows: bool = False, on_error: str = "raise", device: str | None = None,
+                    num_cpus: float | None = None, num_gpus: float = 0,
+                    concurrency: int | None = None) -> PipelineDataFrame:  # fmt: skip
         """`function` over batches of exactly `batch_size` rows in order (the last one shorter; None: all rows at once).
 
         `function` is a callable, or a class that is made once per run and called with each batch (for models).
-        `batch_format` is polars, arrow, pandas or numpy (a dict of arrays). `schema` gives the columns that it returns;
-        without it, those that it gets. `reads` names the only columns that it needs. `preserves_rows=True` promises
-        that row i of the answer depends on row i of the batch alone; with `reads` too, the other columns pass by the
-        function, what it returns is added to them, and filters on them run before it.
+        `batch_format` is polars, arrow, pandas or numpy (a dict of arrays); torch (a dict of tensors); cupy (a dict of
+        arrays on the GPU) or cudf. A column of type Array is an array of shape (rows, n). `schema` gives the columns
+        that it returns; without it, those that it gets. `reads` names the only columns that it needs.
+        `preserves_rows=True` promises that row i of the answer depends on row i of the batch alone; with `reads` too,
+        the other columns pass by the function, what it returns is added to them, and filters on them run before it.
 
         What the function raises has a note that says which rows it was given. With `on_error="skip"` (or "collect",
         the same) a batch for which it raises is left out as a whole, and has a row in `df.errors` with the recording,
         number and time of its first row (see `map`).
 
-        `num_cpus` and `num_gpus` are what one call needs (a share of a GPU, such as 0.25, or whole ones), and
-        `concurrency` is how many calls run at once at most. They place the function on a Ray cluster; an engine of one
-        process accepts them and calls the function as always.
+        `device="gpu"` says that the function computes on a GPU: tensors are given on it, and what it returns may lie
+        on it, in any library that speaks DLPack or the CUDA array interface. cupy and cudf are always of a GPU. Tensors
+        and arrays have no nulls, texts, times or lists: such a column is a SchemaError, and cudf takes it. Where no GPU
+        is found when the query runs, that is a DeviceError.
+
+        `num_cpus` and `num_gpus` are what one call needs (a share of a GPU, such as 0.25, or whole ones; 0 is 1 with
+        `device="gpu"`), and `concurrency` is how many calls run at once at most. They place the function on a Ray
+        cluster; an engine of one process accepts them and calls the function as always.
 
         >>> import robodf as rd, polars as pl
         >>> df = rd.from_dict({"a": [1, 2, 3], "id": ["x", "y", "z"]})
@@ -129,8 +136,7 @@ class Calling(FrameBase):
         """
         if not callable(function):
             raise OptionError(f"map_batches takes a function or a class, not {type(function).__name__}")
-        if batch_format not in FORMATS:
-            raise OptionError(f"map_batches: batch_format is one of {', '.join(FORMATS)}, not {batch_format!r}")
+        _check_format(batch_format, device)
         if batch_size is not None and (isinstance(batch_size, bool) or batch_size < 1):
             raise OptionError(
                 f"map_batches: batch_size is at least 1, or None for all rows at once, not {batch_size!r}"
@@ -147,9 +153,44 @@ class Calling(FrameBase):
                 f"map_batches: with on_error={on_error!r} batches are left out, so preserves_rows=True cannot hold: "
                 "leave one of them out, or catch the error in the function and return nulls"
             )
-        step = Step(function, batch_format, output, names, bool(preserves_rows))
         asked = _resources(num_cpus, num_gpus, concurrency)
+        exchange = None
+        if batch_format not in FORMATS or device is not None:
+            exchange, asked = _exchange(batch_format, device, asked, given)
+        step = Step(function, batch_format, output, names, bool(preserves_rows), exchange=exchange)
         return self._then(MapBatches(self._plan, (step,), batch_size, skipping, *asked))
+
+
+_OF_A_LIBRARY = ("torch", "cupy", "cudf")
+_OF_A_GPU = ("cupy", "cudf")
+_Asked = tuple[float | None, float, int | None]  # num_cpus, num_gpus, concurrency
+
+
+def _check_format(batch_format: Any, device: Any) -> None:
+    known = (*FORMATS, *_OF_A_LIBRARY)
+    if batch_format not in known:
+        raise OptionError(f"map_batches: batch_format is one of {', '.join(known)}, not {batch_format!r}")
+    if device not in (None, "gpu", "cpu"):
+        raise OptionError(f"map_batches: device is 'gpu', 'cpu' or None, not {device!r}")
+    if device == "cpu" and batch_format in _OF_A_GPU:
+        raise OptionError(
+            f"map_batches: batch_format={batch_format!r} is of a GPU: leave device= out, or take 'numpy' or 'torch'"
+        )
+
+
+def _exchange(
+    batch_format: str, device: str | None, asked: _Asked, given: Mapping[str, Any]
+) -> tuple[Exchange, _Asked]:
+    """How batches are handed over, and the resources: a function of a GPU needs one, unless it said how much of one."""
+    from robodf.gpu.exchange import Exchange as OnDevice
+
+    device = "gpu" if batch_format in _OF_A_GPU else device
+    cpus, gpus, concurrency = asked
+    if device == "gpu" and not gpus:
+        gpus = 1.0
+    exchange = OnDevice(batch_format, device, min(gpus, 1.0) or 1.0, user_line())
+    exchange.check(given)
+    return exchange, (cpus, gpus, concurrency)
 
 
 BY_ROW = "on_error= was given"
@@ -163,7 +204,7 @@ def on_error_of(on_error: str) -> OnError | None:
     return None if on_error == "raise" else OnError(on_error)
 
 
-def _resources(num_cpus: Any, num_gpus: Any, concurrency: Any) -> tuple[float | None, float, int | None]:
+def _resources(num_cpus: Any, num_gpus: Any, concurrency: Any) -> _Asked:
     for name, amount in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
         if amount is None and name == "num_cpus":
             continue

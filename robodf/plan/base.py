@@ -138,6 +138,11 @@ class Plan(Node):
         return None
 
     @property
+    def device(self) -> str | None:
+        """The device that its own functions were declared for, "gpu" or "cpu"; None: none was."""
+        return None
+
+    @property
     def journal(self) -> Journal | None:
         """Where it keeps what it skips, the same for all parts of one operator; None: it skips nothing."""
         return None

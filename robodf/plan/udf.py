@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -15,6 +15,28 @@ ROWS_AT_ONCE = 1 << 14
 """Rows that a row-by-row function is handed at once: only the memory that it takes depends on it."""
 
 FORMATS = ("polars", "arrow", "pandas", "numpy")
+"""The formats that need nothing but what Polars has; others come with an `Exchange`."""
+
+
+class Exchange(Protocol):
+    """Hands batches to a function in a format of its own, or on a device."""
+
+    @property
+    def device(self) -> str | None:
+        """Where the function computes, "gpu" or "cpu"; None where it does not matter."""
+        ...
+
+    def ready(self) -> None:
+        """Raise where this process cannot do it, and say why."""
+        ...
+
+    def give(self, batch: pl.DataFrame) -> Any:
+        """A batch as the function gets it."""
+        ...
+
+    def take(self, answer: Any, name: str) -> pl.DataFrame:
+        """What the function `name` returned, as a frame; SchemaError where it is no table."""
+        ...
 
 
 _started: dict[Step, Callable] | None = None
@@ -40,6 +62,12 @@ class Step(Node):
     reads: tuple[str, ...] | None
     preserves_rows: bool
     why: str = ""  # why a lambda runs row by row: for explain()
+    exchange: Exchange | None = None  # None: `batch_format` is one of FORMATS
+
+    @property
+    def device(self) -> str | None:
+        """The device that it was declared for: "gpu", "cpu" or None."""
+        return None if self.exchange is None else self.exchange.device
 
     @property
     def name(self) -> str:
@@ -61,6 +89,11 @@ class Step(Node):
 
     def schema_after(self, schema: dict[str, Any]) -> dict[str, Any]:
         return {**schema, **dict(self.output)} if self.passes_by else dict(self.output)
+
+    def ready(self) -> None:
+        """Raise where this process cannot run it, before anything is read for it."""
+        if self.exchange is not None:
+            self.exchange.ready()
 
     def start(self) -> Callable:
         if not isinstance(self.function, type):
@@ -85,7 +118,7 @@ class Step(Node):
         given = batch if self.reads is None else batch.select(self.reads)
         if isinstance(function, RowFunction):
             return self._checked(function.over(given, calls), batch, calls)
-        handed = to_format(given, self.batch_format)
+        handed = self._handed(given, calls)
         try:
             answer = function(handed)
             if isinstance(answer, pl.LazyFrame):  # what the user asked for runs now
@@ -96,9 +129,19 @@ class Step(Node):
             return None
         return self._checked(answer, batch, calls)
 
-    def _checked(self, answer: Any, batch: pl.DataFrame, calls: Calls) -> pl.DataFrame:
+    def _handed(self, given: pl.DataFrame, calls: Calls) -> Any:
+        if self.exchange is None:
+            return to_format(given, self.batch_format)
         try:
-            return self._as_declared(from_format(answer, self.name), batch)
+            return self.exchange.give(given)
+        except SchemaError as error:  # values that the format does not have, such as nulls
+            calls.tell(error)
+            raise
+
+    def _checked(self, answer: Any, batch: pl.DataFrame, calls: Calls) -> pl.DataFrame:
+        taken = from_format if self.exchange is None else self.exchange.take
+        try:
+            return self._as_declared(taken(answer, self.name), batch)
         except SchemaError as error:
             calls.tell(error)
             raise
@@ -120,6 +163,8 @@ class Step(Node):
 
     def label(self) -> str:
         facts = [f"on {self.batch_format}"] if self.batch_format != "rows" else ["row by row"]
+        if self.device is not None:
+            facts.append(f"device={self.device}")
         if self.reads is not None:
             facts.append(f"reads {', '.join(self.reads)}")
         if self.preserves_rows:

@@ -136,7 +136,7 @@ def test_reads_and_what_passes_by(run, df) -> None:
 def test_options(df) -> None:
     for wrong in (
         lambda: df.map_batches(3), lambda: df.map_batches(_boom, 0), lambda: df.map_batches(_boom, True),
-        lambda: df.map_batches(_boom, batch_format="torch"), lambda: df.map_batches(_boom, schema={}),
+        lambda: df.map_batches(_boom, batch_format="tensor"), lambda: df.map_batches(_boom, schema={}),
         lambda: df.map_batches(_boom, reads=[]), lambda: df.iter_batches(0),
     ):  # fmt: skip
         with pytest.raises(OptionError):

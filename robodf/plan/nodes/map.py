@@ -42,6 +42,8 @@ class MapBatches(Plan):
         wanted = list(self.schema)
 
         def batches() -> Iterator[pl.DataFrame]:
+            for step in self.steps:
+                step.ready()
             calls: list[tuple[Step, Callable, Calls]] = []
             for batch in batches_of(source, self.batch_size):
                 if not batch.height and self._by_row:  # no model is loaded for a partition without rows
@@ -107,6 +109,12 @@ class MapBatches(Plan):
         if not stateful and not self._asked:
             return None
         return Resources(self.num_cpus, self.num_gpus, self.concurrency, stateful)
+
+    @property
+    def device(self) -> str | None:
+        """ "gpu" where a function of several was declared for it, as they run in one place."""
+        declared = {step.device for step in self.steps}
+        return "gpu" if "gpu" in declared else "cpu" if "cpu" in declared else None
 
     @property
     def journal(self) -> OnError | None:
