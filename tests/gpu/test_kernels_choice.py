@@ -27,14 +27,15 @@ ROOM = 123 << 20
 
 @pytest.fixture
 def h100(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A device that takes 5 s to start, and how often it was made ready."""
-    facts = SimpleNamespace(ready=0, start=5.0)
+    """A device that takes 2 s to start and 3 s to compile for, and how often it was made ready."""
+    facts = SimpleNamespace(ready=0, start=2.0)
 
     def room(needs):
         facts.ready += 1
         return ROOM
 
     monkeypatch.setattr(kernels, "_seen", kernels._Seen())
+    monkeypatch.setattr(kernels, "_COMPILE", 3.0)
     monkeypatch.setattr(kernels, "find_spec", lambda name: name)
     monkeypatch.setattr(pl, "thread_pool_size", lambda: 10)
     monkeypatch.setattr(devices, "devices", lambda: [SimpleNamespace(name="H100")])
@@ -84,6 +85,14 @@ def test_without_the_packages_auto_says_nothing(h100: SimpleNamespace, monkeypat
     monkeypatch.setattr(kernels, "find_spec", lambda name: None if name == "cupy" else name)
     assert wanted(FAST, 1e8, 0, 0) == ROOM
     assert wanted(kernels.VOXELS, 1e12, 0, 0) is None
+
+
+def test_a_device_of_which_nothing_is_known_is_not_used(h100: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(name):
+        raise DeviceError(f"nothing is known of {name}")
+
+    monkeypatch.setattr(rates, "rates", unknown)
+    assert wanted(FAST, 1e12, 0, 0) is None
 
 
 def test_a_device_that_cannot_be_used_is_told_once(h100: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:

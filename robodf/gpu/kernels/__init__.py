@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from robodf.dedup.method import Keys
     from robodf.dedup.reading import Readable
     from robodf.dedup.shingles import Tables
-    from robodf.gpu.devices import Device
     from robodf.gpu.kernels.products import Products
 
 
@@ -39,8 +38,8 @@ class Work:
     """Packages beside numba-cuda and RMM."""
 
 
-# By a core: measured with benchmarks/gpu_kernels.py on a Xeon of 2.x GHz. By a device: NOT measured; each is the bound
-# named beside it, halved.
+# By a core: keys and cubes were measured on a Xeon, products are the figure of `robodf.dedup.semantic`, sets are
+# assumed. By a device: nothing was measured; the figures are assumed, below the bound that is named beside each.
 WORDS = Work("keys of words, bytes of text", 3.5e8, 5e10)  # reading: one byte a cycle of each of 132 multiprocessors
 CHARACTERS = Work("keys of characters, bytes of text", 8e7, 3e10)  # minima: 130e9 n-grams a second, each of 128 orders
 SETS = Work("comparison of sets, bytes of hashes", 1e9, 2e11)  # a random access to memory for each 8 bytes
@@ -52,8 +51,7 @@ VOXELS = Work("cubes of points, bytes of coordinates", 3e7, 1e10, ("cupy",))  # 
 MARGIN = 0.3
 """By how much of its time a device must be faster to be chosen: what is assumed of it may be wrong by that."""
 
-_START = 8.0  # seconds: a context, the pool, compiled kernels. Assumed; calibrated where `robodf calibrate` ran.
-_TO_DEVICE, _FROM_DEVICE = 1.0e10, 1.0e10  # bytes a second from pageable memory. Assumed.
+_COMPILE = 5.0  # seconds until numba has compiled the kernels, beside what starts the device. Assumed.
 _CALL = 1e-3  # seconds: launches and small copies. Assumed.
 
 
@@ -98,14 +96,20 @@ def wanted(work: Work, amount: float, there: int, back: int) -> int | None:
     found = devices()
     if not found:
         return None
-    start, to_device, from_device = _rates(found[0])
-    on_device = _CALL + there / to_device + amount / work.device + back / from_device
+    from robodf.errors import DeviceError
+    from robodf.gpu.rates import rates
+
+    try:
+        known = rates(found[0].name)
+    except DeviceError:  # nothing is known of such a GPU, and nothing is guessed: it waits for `robodf calibrate`
+        return None
+    on_device = _CALL + there / known.to_device + amount / work.device + back / known.from_device
     gain = on_cpu - on_device * (1 + MARGIN)
     if gain <= 0:
         return None
     with _seen.lock:
         _seen.lost += gain
-        _seen.started = _seen.started or _seen.lost >= start
+        _seen.started = _seen.started or _seen.lost >= known.start + _COMPILE
     return _room_or_none(work) if _seen.started else None
 
 
@@ -124,18 +128,6 @@ def _room_or_none(work: Work) -> int | None:
         _seen.broken = str(error)
         warnings.warn(f"robodf's kernels stay on the processor: {error}", KernelWarning, stacklevel=2)
         return None
-
-
-def _rates(device: Device) -> tuple[float, float, float]:
-    """(seconds to start it, bytes a second to it, bytes a second from it), as calibrated where they were."""
-    from robodf.errors import DeviceError
-    from robodf.gpu.rates import rates
-
-    try:
-        known = rates(device.name)
-    except DeviceError:  # a device of which nothing is known
-        known = None
-    return (_START, _TO_DEVICE, _FROM_DEVICE) if known is None else (known.start, known.to_device, known.from_device)
 
 
 def keys_of_texts(texts: Readable, tables: Tables, bands: int, rows: int) -> Keys | None:
