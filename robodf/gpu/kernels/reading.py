@@ -48,11 +48,15 @@ class DeviceTables(NamedTuple):
 
 def on_device(tables: Tables) -> DeviceTables:
     """The tables copied to the device: 160 KiB."""
-    arrays = (cuda.to_device(np.ascontiguousarray(part)) for part in (tables.value, tables.separates))
     return DeviceTables(
-        tables.n, tables.words, int(tables.runs[8]), *arrays, cuda.to_device(tables.powers[: MOST + 1]),
+        tables.n,
+        tables.words,
+        int(tables.runs[8]),
+        cuda.to_device(tables.value),
+        cuda.to_device(tables.separates),
+        cuda.to_device(tables.powers[: MOST + 1]),
         int(tables.inverse[1]),
-    )  # fmt: skip
+    )
 
 
 def most_grams(size: np.ndarray, words: bool) -> np.ndarray:
