@@ -45,6 +45,8 @@ def voxel_downsample(cloud: Any, size: float, *, keep: str = "mean") -> pl.Expr:
 def _run(clouds: pl.Series, *, size: float, keep: str) -> pl.Series:
     import numpy as np
 
+    from robodf.gpu.kernels import grouped as on_device
+
     inner = clouds.dtype.inner if isinstance(clouds.dtype, pl.List) else None
     fields = {f.name: f.dtype for f in inner.fields} if isinstance(inner, pl.Struct) else {}
     if not all(name in fields and fields[name].is_numeric() for name in "xyz"):
@@ -57,7 +59,7 @@ def _run(clouds: pl.Series, *, size: float, keep: str) -> pl.Series:
     finite = np.flatnonzero(np.isfinite(where).all(axis=1))
     with np.errstate(over="ignore"):
         cubes = np.floor(where[finite] / size)
-    order, starts = _groups(rows[finite], cubes)
+    order, starts = on_device(rows[finite], cubes) or groups(rows[finite], cubes, np)
     firsts = order[starts]
     by_first = np.argsort(firsts)
     kept = table[finite[firsts[by_first]]]
@@ -71,16 +73,17 @@ def _run(clouds: pl.Series, *, size: float, keep: str) -> pl.Series:
     return _lists(clouds, rows[finite[firsts[by_first]]], kept)
 
 
-def _groups(rows: np.ndarray, cubes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The points sorted by row and cube, and where in that order each cube starts, with its first point."""
-    import numpy as np
+def groups(rows: Any, cubes: Any, xp: Any) -> tuple[Any, Any]:
+    """The points sorted by row and cube, and where in that order each cube starts, with its first point.
 
-    order = np.lexsort((cubes[:, 2], cubes[:, 1], cubes[:, 0], rows))  # stable: the first point stays the first
+    `xp` is the module of the arrays, NumPy or CuPy. Both sort stably: the first point of a cube stays the first.
+    """
+    order = xp.lexsort(xp.stack([cubes[:, 2], cubes[:, 1], cubes[:, 0], rows.astype(xp.float64)]))
     if not len(order):
         return order, order
     sorted_rows, sorted_cubes = rows[order], cubes[order]
-    new = (np.diff(sorted_rows) != 0) | (np.diff(sorted_cubes, axis=0) != 0).any(axis=1)
-    return order, np.concatenate([[0], np.flatnonzero(new) + 1])
+    new = (xp.diff(sorted_rows) != 0) | (xp.diff(sorted_cubes, axis=0) != 0).any(axis=1)
+    return order, xp.concatenate([xp.zeros(1, xp.int64), xp.flatnonzero(new) + 1])
 
 
 def _means(values: pl.Series, starts: np.ndarray) -> pl.Series:

@@ -94,6 +94,39 @@ def first_found(products, floor, who, columns, order, unit, square, least, best,
 
 
 @kernel
+def first_listed(starts, j, who, columns, order, unit, square, least, best, found):
+    """As `first_found`, of the columns j[starts[i] : starts[i + 1]] alone, ascending, for each row `who[i]`."""
+    for i in range(len(who)):
+        me = who[i]
+        for k in range(starts[i], starts[i + 1]):
+            other = columns[j[k]]
+            if other >= best[me]:
+                break
+            cosine = similarity(unit, square, order[me], order[other])
+            if cosine >= least:
+                best[me] = other
+                found[me] = cosine
+                break
+
+
+@kernel
+def alike_listed(i, j, who, columns, order, lists, here, always, unit, square, least, later, earlier, found):
+    """As `alike`, of the pairs (who[i[k]], columns[j[k]]) alone."""
+    count = 0
+    for k in range(len(i)):
+        me, other = who[i[k]], columns[j[k]]
+        if other >= me or (always[me] and always[other]) or _shared(lists, me, other) != here:
+            continue
+        cosine = similarity(unit, square, order[me], order[other])
+        if cosine >= least:
+            later[count] = me
+            earlier[count] = other
+            found[count] = cosine
+            count += 1
+    return count
+
+
+@kernel
 def alike(products, floor, who, columns, order, lists, here, always, unit, square, least, later, earlier, found):
     """All pairs (who[i], columns[j]) that are alike and columns[j] < who[i]; returns how many.
 

@@ -85,9 +85,12 @@ class Fuzzy:
     def keys(self, values: pl.Series) -> Keys:
         """The keys of some texts; `same` are fingerprints of the sequence of words or characters."""
         from robodf.dedup import minhash, reading
+        from robodf.gpu import kernels
 
         texts = reading.Readable(_texts(values), self.normalize is not None)
-        return minhash.keys(texts, tables(self.shingle, self.normalize), self.bands, self.rows)
+        made = tables(self.shingle, self.normalize)
+        found = kernels.keys_of_texts(texts, made, self.bands, self.rows)
+        return minhash.keys(texts, made, self.bands, self.rows) if found is None else found
 
     def hold(self, values: Iterator[pl.Series], rows: int) -> ShingleSets:
         """The sets of n-grams of `rows` texts in pieces."""

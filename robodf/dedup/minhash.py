@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 from numba import int64, uint32, uint64
 
+from robodf.dedup import arithmetic
 from robodf.dedup.compiled import in_ranges, kernel
 from robodf.dedup.lanes import LANES, bare, inner, lower_minima, outlives, text_at
 from robodf.dedup.method import Keys
@@ -26,7 +27,6 @@ from robodf.dedup.reading import (
     fresh,
     mixed,
     new_block,
-    rotated,
 )
 from robodf.dedup.shingles import Tables, splitmix
 
@@ -94,10 +94,4 @@ def _keys_of(at, size, plain, tables, room, cursor, factors, offsets, rows, made
             made[band, row] = _key(minima, band, rows)
 
 
-@inner
-def _key(minima, band, rows):
-    """Of the minima of one band and its number, so that bands do not meet."""
-    h = uint64(band + 1) * uint64(0x9E3779B97F4A7C15)
-    for k in range(band * rows, band * rows + rows):
-        h = (rotated(h, 23) ^ uint64(minima[k])) * uint64(0xD6E8FEB86659FD93)
-    return h ^ (h >> uint64(32))
+_key = inner(arithmetic.key)

@@ -12,9 +12,20 @@ from typing import NamedTuple
 import numpy as np
 
 from robodf.dedup.compiled import in_ranges
-from robodf.dedup.cosine import alike, alike_small, count_all_near, first_found, keep, settle, walk_small
-from robodf.dedup.sketch import Sketch, sketch
+from robodf.dedup.cosine import (
+    alike,
+    alike_listed,
+    alike_small,
+    count_all_near,
+    first_found,
+    first_listed,
+    keep,
+    settle,
+    walk_small,
+)
+from robodf.dedup.sketch import Sketch, sketch, whole
 from robodf.dedup.vectors import Vectors
+from robodf.gpu import kernels
 
 _ROWS = 1024
 _COLUMNS = 2048
@@ -48,7 +59,7 @@ def greedy(
     lists: np.ndarray,
     least: float,
     always: np.ndarray | None = None,
-    rows_at_once: int = _ROWS,
+    rows_at_once: int | None = None,
 ) -> Settled:
     """The keep rule, walked: only rows that are kept are compared with later ones, so copies make it faster.
 
@@ -61,6 +72,7 @@ def greedy(
     if lists.shape[1] == 1:  # groups are walked one after the other: each block of rows is then of few of them
         order = order[np.argsort(lists[order, 0], kind="stable")]
     walk = _Walk(vectors, order, lists, least, always)
+    rows_at_once = rows_at_once or (_ROWS if walk.device is None else walk.device.rows)
     for first, end in walk.small() if lists.shape[1] == 1 else [(0, len(order))]:
         for start in range(first, end, rows_at_once):
             walk.block(start, min(start + rows_at_once, end))
@@ -79,7 +91,8 @@ class _Walk:
         self.lists, self.start = _numbered(lists[order])
         self.best = np.full(len(order), len(order))
         self.found = np.ones(len(order))
-        self.sketch: Sketch = sketch(vectors, least)
+        self.device = kernels.multiplier(vectors.unit, _work(self.start, vectors))
+        self.sketch: Sketch = sketch(vectors, least) if self.device is None else whole(vectors, least)
         self.kept = np.empty(self.start[-1], np.int64)
         self.fill = self.start[:-1].copy()
 
@@ -121,6 +134,9 @@ class _Walk:
 
     def _against(self, who: np.ndarray, kept: np.ndarray) -> None:
         rows, floor = self.sketch
+        if self.device is not None:
+            self._against_listed(who, kept)
+            return
         mine = rows[self.order[who]]
         for start in range(0, len(kept), _COLUMNS):
             columns = kept[start : start + _COLUMNS]
@@ -138,8 +154,31 @@ class _Walk:
             if not len(who):
                 return
 
+    def _against_listed(self, who: np.ndarray, kept: np.ndarray) -> None:
+        """The same with what the device finds worth a look."""
+        assert self.device is not None
+        v = self.vectors
+        step = self.device.columns
+        for first in range(0, len(kept), step):
+            columns = kept[first : first + step]
+            i, j = self.device.near(self.order[who], self.order[columns], self.sketch.floor)
+            starts = np.searchsorted(i, np.arange(len(who) + 1))
+            in_ranges(
+                len(who),
+                lambda a, b, s=starts, j=j, w=who, c=columns: first_listed(
+                    s[a : b + 1], j, w[a:b], c, self.order, v.unit, v.square, self.least, self.best, self.found
+                ),
+                least=256,
+            )
+            who = who[self.best[who] > columns[-1]]
+            if not len(who):
+                return
+
     def _among(self, here: int, who: np.ndarray) -> Pairs:
         rows, floor = self.sketch
+        if self.device is not None:
+            listed = self.device.near(self.order[who], self.order[who], floor)
+            return _alike_listed(listed, who, who, self.order, self.lists, here, self.always, self.vectors, self.least)
         mine = rows[self.order[who]]
         return _alike(
             mine @ mine.T, floor, who, who, self.order, self.lists, here, self.always, self.vectors, self.least
@@ -161,9 +200,10 @@ def near(
     """
     n = len(vectors.unit)
     always = np.zeros(n, bool) if always is None else always
-    made = sketched or sketch(vectors, least)
     (there,) = np.nonzero(vectors.there)
     dense, start = _numbered(lists[there])
+    device = kernels.multiplier(vectors.unit, _work(start, vectors) * min(1.0, 2 * len(rows) / max(n, 1)))
+    made = whole(vectors, least) if device is not None else sketched or sketch(vectors, least)
     numbered = np.full((n, lists.shape[1]), -1)
     numbered[there] = dense
     members = there[np.argsort(dense.ravel(), kind="stable") // lists.shape[1]]
@@ -178,9 +218,15 @@ def near(
     for here in np.nonzero(sizes > 1)[0].tolist():
         of_list = members[start[here] : start[here + 1]]
         who = of_list[asked[of_list]]
-        for first in range(0, len(who), _ROWS):
-            some = who[first : first + _ROWS]
+        step = _ROWS if device is None else device.rows
+        for first in range(0, len(who), step):
+            some = who[first : first + step]
             before = of_list[: np.searchsorted(of_list, some[-1])]
+            if device is not None:
+                for columns in np.split(before, range(device.columns, len(before), device.columns)):
+                    listed = device.near(some, columns, made.floor)
+                    yield _alike_listed(listed, some, columns, everyone, numbered, here, always, vectors, least)
+                continue
             mine = made.rows[some]
             for begin in range(0, len(before), _COLUMNS):
                 columns = before[begin : begin + _COLUMNS]
@@ -247,6 +293,38 @@ def _alike(
 
     parts = _in_rows(products, run)
     return Pairs(*(np.concatenate(part) for part in zip(*parts)))
+
+
+def _alike_listed(
+    listed: tuple[np.ndarray, np.ndarray],
+    who: np.ndarray,
+    columns: np.ndarray,
+    order: np.ndarray,
+    lists: np.ndarray,
+    here: int,
+    always: np.ndarray,
+    vectors: Vectors,
+    least: float,
+) -> Pairs:
+    """As `_alike`, of pairs that were listed as worth a look."""
+    i, j = listed
+
+    def run(a: int, b: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        later, earlier, found = np.empty(b - a, np.int64), np.empty(b - a, np.int64), np.empty(b - a)
+        count = alike_listed(
+            i[a:b], j[a:b], who, columns, order, lists, here, always, vectors.unit, vectors.square, least, later,
+            earlier, found,
+        )  # fmt: skip
+        return earlier[:count], later[:count], found[:count]
+
+    none = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+    return Pairs(*(np.concatenate(part) for part in zip(none, *in_ranges(len(i), run, least=1 << 14))))
+
+
+def _work(start: np.ndarray, vectors: Vectors) -> float:
+    """Multiplications and additions of all pairs of the lists that start there."""
+    sizes = np.diff(start).astype(np.float64)
+    return float((sizes * sizes).sum()) / 2 * vectors.unit.shape[1]
 
 
 def _in_rows(products: np.ndarray, run):

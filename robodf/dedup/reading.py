@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numba import int64, uint8, uint64
 
-from robodf.dedup import strings
+from robodf.dedup import arithmetic, strings
 from robodf.dedup.compiled import in_ranges, kernel
 from robodf.dedup.lanes import bare, inner, text_at
 from robodf.dedup.shingles import GOLDEN, ROOM, Tables
@@ -38,6 +38,13 @@ class Readable:
             self.at[others], self.size[others] = lowered.at, lowered.size
             self.owners += lowered.owners
 
+    def some(self, rows: np.ndarray) -> Readable:
+        """Some of the texts, in the order of `rows`."""
+        chosen = object.__new__(Readable)
+        chosen.at, chosen.size, chosen.plain = self.at[rows], self.size[rows], self.plain[rows]
+        chosen.owners = self.owners
+        return chosen
+
 
 @kernel
 def _plain(at, size, plain, first, end):
@@ -49,17 +56,9 @@ def _plain(at, size, plain, first, end):
         plain[row] = seen < 128
 
 
-@inner
-def rotated(x, by):
-    return (x << uint64(by)) | (x >> uint64(64 - by))
-
-
-@inner
-def mixed(x):
-    """Every bit of it depends on every bit of x; the last step of splitmix64."""
-    x = (x ^ (x >> uint64(30))) * uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> uint64(27))) * uint64(0x94D049BB133111EB)
-    return x ^ (x >> uint64(31))
+mixed = inner(arithmetic.mixed)
+_stirred = inner(arithmetic.stirred)
+_never_0 = inner(arithmetic.never_0)
 
 
 @inner
@@ -77,7 +76,7 @@ def _characters(text, i, stop, tables, blank, elements, n):
 def _characters_of_any(text, i, stop, tables, blank, elements, n):
     while i < stop:
         code, width = code_point(text, i)
-        parts = uint64(separates(tables, code))
+        parts = uint64(separates(tables.separates, code))
         if code < 128:
             elements[n] = tables.value[code]
         elif parts:
@@ -211,15 +210,3 @@ def _whole(elements, count, tables, grams):
         h += elements[k] * tables.powers[k]
     grams[0] = _never_0(mixed(h))
     return 1
-
-
-@inner
-def _stirred(x):
-    """A bijection, enough where the bits of x are those of hashes."""
-    x = (x ^ (x >> uint64(32))) * uint64(0xD6E8FEB86659FD93)
-    return x ^ (x >> uint64(32))
-
-
-@inner
-def _never_0(x):
-    return x | uint64(x == uint64(0))

@@ -40,10 +40,15 @@ def slack(width: int) -> float:
     return (width + 32) * 2.0**-23
 
 
+def whole(vectors: Vectors, least: float) -> Sketch:
+    """The vectors themselves: where to multiply costs less than to find out what would save some of it."""
+    return Sketch(vectors.unit, _floor(least, vectors.unit.shape[1]))
+
+
 def sketch(vectors: Vectors, least: float) -> Sketch:
     """What to multiply in order to find all pairs with a cosine of `least` or more."""
     n, d = vectors.unit.shape
-    plain = Sketch(vectors.unit, _floor(least, d))
+    plain = whole(vectors, least)
     (there,) = np.nonzero(vectors.there)
     if len(there) < 2 * _SAMPLE or d < 32:
         return plain

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import int64, uint8, uint64
 
+from robodf.dedup import arithmetic
 from robodf.dedup.lanes import bare, eight_bytes, inner, lower_64, ones, zeros_below
 
 WINDOW = 2048  # bytes; a multiple of 64
@@ -21,6 +22,11 @@ _ALL = 0xFFFFFFFFFFFFFFFF
 _AFTER_LOW = np.array([_ALL << (8 * min(k, 8)) & _ALL for k in range(17)], np.uint64)
 _AFTER_HIGH = np.array([_ALL << (8 * max(k - 8, 0)) & _ALL for k in range(17)], np.uint64)
 _FRONT = 64  # bytes in front of the letters, and after them, that may be written and read
+
+_step = inner(arithmetic.step)
+_finished = inner(arithmetic.finished)
+separates = inner(arithmetic.separates)
+code_point = inner(arithmetic.code_point)
 
 
 class Window(NamedTuple):
@@ -111,18 +117,10 @@ def words_of(text, i, plain, tables, window, h, open_, elements, count):
             high = eight_bytes(letters + start + 8) | _AFTER_HIGH[length]
             h = _step(h, low, high)
         open_ = False
-        h = (h ^ (h >> uint64(32))) * uint64(0xD6E8FEB86659FD93)
-        elements[uint64(count)] = h ^ (h >> uint64(29))
+        elements[uint64(count)] = _finished(h)
         count += 1
         h = uint64(0)
     return i + taken, h, False, count
-
-
-@inner
-def _step(h, low, high):
-    return (low ^ ((h << uint64(23)) | (h >> uint64(41)))) * uint64(0x9FB21C651E98DF25) + high * uint64(
-        0xBF58476D1CE4E5B9
-    )
 
 
 @inner
@@ -194,7 +192,7 @@ def _fill_any(text, i, open_, tables, window):
     while i + k < text.size and k <= WINDOW - 4:
         code, width = code_point(text, i + k)
         rest = open_ and k < 3 and text[i + k] & 0xC0 == 0x80
-        inside = rest or not separates(tables, code)
+        inside = rest or not separates(tables.separates, code)
         for at in range(k, k + width):
             c = text[i + at]
             window.letters[_FRONT + at] = uint8(c + tables.runs[8]) if 65 <= c <= 90 else c
@@ -202,24 +200,3 @@ def _fill_any(text, i, open_, tables, window):
                 bits[at >> 6] &= ~(uint64(1) << uint64(at & 63))
         k += width
     return k
-
-
-@inner
-def separates(tables, code):
-    """Whether a code point separates."""
-    return tables.separates[code >> 6] >> uint64(code & 63) & uint64(1) != uint64(0)
-
-
-@inner
-def code_point(text, i):
-    """(code point, bytes) at i. Of bytes that are no UTF-8, something; never from beyond the end."""
-    c = int64(text[i])
-    left = text.size - i
-    if c < 0xC0 or left < 2:
-        return c, 1
-    if c < 0xE0 or left < 3:
-        return (c & 0x1F) << 6 | int64(text[i + 1]) & 0x3F, 2
-    if c < 0xF0 or left < 4:
-        return (c & 0xF) << 12 | (int64(text[i + 1]) & 0x3F) << 6 | int64(text[i + 2]) & 0x3F, 3
-    code = (c & 7) << 18 | (int64(text[i + 1]) & 0x3F) << 12 | (int64(text[i + 2]) & 0x3F) << 6
-    return min(code | int64(text[i + 3]) & 0x3F, 0x10FFFF), 4

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import polars as pl
 
 from robodf.compat import original_failure, run, run_in_batches
+from robodf.config import settings
+from robodf.dedup import asked
 from robodf.errors import FileFormatError, QueryError, listing
 from robodf.io.tables import TableFiles
 from robodf.optimizer import optimize
@@ -22,7 +24,8 @@ def prepare(plan: Plan, engine: str | None = "local") -> pl.LazyFrame:
     placed = placed_here(optimized := optimize(plan), engine)
     runs = optimized if placed is None else placed.plan
     _check_nesting(runs)
-    return lower_all(runs)
+    with asked.during(engine or settings().engine):
+        return lower_all(runs)
 
 
 _MOST_QUERIES = 128  # nested in each other: each holds a thread, and Polars has 512 that may block

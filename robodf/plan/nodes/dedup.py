@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from robodf.compat import run, run_in_batches
+from robodf.dedup import asked
 from robodf.dedup.caps import Caps
 from robodf.dedup.columns import (
     ROW,
@@ -76,13 +77,15 @@ class Dedup(Plan):
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         rows, *others = inputs
         earlier = others[-1] if self.against else None
+        engine = asked.engine()
 
         def batches() -> Iterator[pl.DataFrame]:
             from robodf.dedup.decide import decide
 
             held = None if self.apart else self._held(rows)  # what cannot be read twice is held
             compared = reading(others[0]) if held is None else Held(held, self._light)
-            decided = decide(compared, reading(earlier) if earlier is not None else None, self.how)
+            with asked.during(engine):
+                decided = decide(compared, reading(earlier) if earlier is not None else None, self.how)
             self.caps.tell(decided.facts)
             if held is not None and not self.clusters:
                 yield _kept(held, 0, decided.row)
@@ -228,11 +231,13 @@ class SimilarPairs(Plan):
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         rows, *others = inputs
+        engine = asked.engine()
 
         def batches() -> Iterator[pl.DataFrame]:
             from robodf.dedup.decide import similar
 
-            found = similar(reading(rows), reading(others[0]) if others else None, self.how)
+            with asked.during(engine):
+                found = similar(reading(rows), reading(others[0]) if others else None, self.how)
             self.caps.tell(found.facts)
             for k in range(0, max(len(found.lo), 1), _STEP):
                 part = (found.lo[k : k + _STEP], found.hi[k : k + _STEP], found.similarity[k : k + _STEP])
@@ -270,13 +275,15 @@ class WithKeys(Plan):
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         names = [n for n in self.schema if n not in self.input.schema]
+        engine = asked.engine()
 
         def batches() -> Iterator[pl.DataFrame]:
             for batch in run_in_batches(inputs[0], _STEP):
                 if self.how.whole:
                     yield batch
                     continue
-                keys = self.how.method.keys(batch.get_column(VALUE))
+                with asked.during(engine):
+                    keys = self.how.method.keys(batch.get_column(VALUE))
                 made = [keys.there, *(() if keys.same is None else keys.same), *keys.bands]
                 yield batch.with_columns(pl.Series(n, part) for n, part in zip(names, made))
 

@@ -1,0 +1,120 @@
+"""The keys of texts on the device: bit for bit those of `robodf.dedup.minhash`.
+
+Three kernels: a thread reads a text (`reading.py`), a warp lowers the minima of a text, a thread makes a key of them.
+None waits for another thread, so none can wait for ever. The texts of a piece are laid by size, so that the threads of
+a warp end at about the same time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba.cuda
+import numpy as np
+from numba import uint32
+
+from robodf.dedup.lanes import LANES
+from robodf.dedup.method import Keys
+from robodf.dedup.minhash import orders
+from robodf.dedup.packing import Packed
+from robodf.gpu.kernels import scalars
+from robodf.gpu.kernels.reading import DeviceTables, most_grams, read
+
+cuda: Any = numba.cuda  # of which type checkers know little
+
+_compiled = cuda.jit
+_inner = cuda.jit(device=True)
+_THREADS = 128
+_WARP = 32
+_AT_ONCE = 4  # minima that a thread holds while n-grams pass by
+_FULL = np.uint32(0xFFFFFFFF)
+
+
+class Started(NamedTuple):
+    """The keys of one piece, as they are made: arrays on the device, and the stream that makes them."""
+
+    stream: Any
+    made: Any
+    given: Any
+    same: Any
+    kept: tuple[Any, ...]
+    """What the kernels read: it must live until they end."""
+
+
+def start(packed: Packed, tables: DeviceTables, bands: int, rows: int) -> Started:
+    """Copies a piece to the device and starts its kernels; does not wait for them."""
+    n = len(packed.size)
+    stream = cuda.stream()
+    grams = most_grams(packed.size, tables.words)
+    at = np.cumsum(grams) - grams
+    factors, offsets = orders(-(-bands * rows // LANES) * LANES)
+    to_device = lambda part: cuda.to_device(part, stream=stream)  # noqa: E731
+    data, first, size, plain, place, at_grams = map(
+        to_device, (packed.data, packed.first, packed.size, packed.plain, packed.place, at)
+    )
+    halves = cuda.device_array(int(grams.sum()), np.uint32, stream=stream)
+    given = cuda.device_array(n, np.int64, stream=stream)
+    same = cuda.device_array((2, n), np.uint64, stream=stream)
+    minima = cuda.device_array((n, bands * rows), np.uint32, stream=stream)
+    made = cuda.device_array((bands, n), np.uint64, stream=stream)
+    a, b = to_device(factors[: bands * rows]), to_device(offsets[: bands * rows])
+    read[-(-n // _THREADS), _THREADS, stream](
+        data, first, size, plain, tables.n, tables.words, tables.lower, tables.value, tables.separates, tables.powers,
+        tables.inverse, at_grams, halves, given, same,
+    )  # fmt: skip
+    texts = _THREADS // _WARP
+    _lower[-(-n // texts), (_WARP, texts), stream](halves, at_grams, given, a, b, minima)
+    _keys[-(-n * bands // _THREADS), _THREADS, stream](minima, rows, place, made)
+    return Started(stream, made, given, same, (data, first, size, plain, place, at_grams, halves, minima, a, b))
+
+
+def finish(started: Started, packed: Packed) -> Keys:
+    """Waits for a piece: its keys, in the order of its rows."""
+    made, given, same = (
+        part.copy_to_host(stream=started.stream) for part in (started.made, started.given, started.same)
+    )
+    started.stream.synchronize()
+    there, in_order = np.empty(len(given), np.bool_), np.empty_like(same)
+    there[packed.place] = given > 0
+    in_order[:, packed.place] = same
+    return Keys(made, there, in_order)
+
+
+@_compiled
+def _lower(halves, at, given, factors, offsets, minima):
+    """The minima of each text under each order: a warp a text, an order a thread and time."""
+    k = cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y
+    if k >= given.size:
+        return
+    first, count, orders = at[k], given[k], factors.size
+    for base in range(cuda.threadIdx.x, orders, _WARP * _AT_ONCE):
+        # Four at once, as to read a half takes longer than to multiply it. Beyond the last order is the last again.
+        p, q, r = min(base + _WARP, orders - 1), min(base + 2 * _WARP, orders - 1), min(base + 3 * _WARP, orders - 1)
+        a, b, c, d = factors[base], factors[p], factors[q], factors[r]
+        e, f, g, h = offsets[base], offsets[p], offsets[q], offsets[r]
+        one = two = three = four = _FULL
+        for j in range(first, first + count):
+            x = halves[j]
+            one = min(one, _ordered(a, e, x))
+            two = min(two, _ordered(b, f, x))
+            three = min(three, _ordered(c, g, x))
+            four = min(four, _ordered(d, h, x))
+        minima[k, base] = one
+        minima[k, p] = two
+        minima[k, q] = three
+        minima[k, r] = four
+
+
+@_inner
+def _ordered(a, b, x):
+    return uint32((a * x + b) & _FULL)
+
+
+@_compiled
+def _keys(minima, rows, place, made):
+    """A thread a key."""
+    k = cuda.grid(1)
+    bands = made.shape[0]
+    if k < place.size * bands:
+        row, band = k // bands, k % bands
+        made[band, place[row]] = scalars.key(minima[row], band, rows)
