@@ -252,7 +252,8 @@ def _states(paths: list[str], storage: StorageOptions, where: str) -> tuple:
     if missing:
         raise NoFilesError(
             f"{where}: {len(missing)} of its {len(paths)} files are not there any more, such as {missing[0]}: "
-            "they were removed since (VACUUM deletes the files of old versions). Read a newer version, or restore the files"
+            "they were removed since (VACUUM deletes the files of old versions). Read a newer version, or restore "
+            "them"
         )
     return tuple(found)
 
