@@ -35,6 +35,7 @@ from robodf.io.clouds import (
     read_points,
 )
 from robodf.io.cosmos import read_cosmos
+from robodf.io.delta import read_delta
 from robodf.io.hdf5 import open_hdf5, read_hdf5
 from robodf.io.images import read_images
 from robodf.io.lerobot import read_lerobot
@@ -103,6 +104,7 @@ __all__ = [
     "read_cosmos",
     "read_clouds",
     "read_csv",
+    "read_delta",
     "read_images",
     "read_hdf5",
     "read_ipc",

@@ -382,6 +382,71 @@ class Ending(FrameBase):
         with user_errors(self._plan), progress("write lerobot"):
             return sink.write(query)
 
+    def to_webdataset(
+        self,
+        path: str | os.PathLike,
+        *,
+        key: str,
+        name: str = "shard",
+        rows_per_shard: int = 10_000,
+        shard_mb: float = 1024,
+        quality: int = 90,
+        mode: str = "error",
+        engine: str | None = None,
+    ) -> WriteReport:
+        """Write shards of WebDataset, `shard-000000.tar` and so on, a sample for each row. Executes the query.
+
+        Each column but the key is named with its extension and becomes a member `key.extension`; null is no member.
+        Bytes and texts are written as they are, under any extension; images (as `rd.decode` and the readers give them)
+        as jpg, jpeg or png; integers as cls; numbers, booleans and nested values of these and of texts as json; lists
+        and arrays of numbers as npy. Rows keep their order and are streamed through this process, whichever engine
+        computes them. Equal rows give equal bytes: members have no times, and those of a sample are sorted. What was at
+        `path` stays whole until all is written. `rd.read_webdataset` reads it back.
+
+        Parameters
+        ----------
+        path
+            A local directory. `mode` says what happens where it exists: error, or overwrite (of shards only).
+        key
+            The column of the keys: texts or integers, such as "0001" or "run_1/0001". Its last part has no dot, and no
+            two rows of a shard have the same.
+        name
+            What the names of the shards begin with.
+        rows_per_shard, shard_mb
+            A shard ends at so many rows, or before the row with which it would have more than so many MiB.
+        quality
+            Of JPEG, 1 to 100.
+
+        Raises
+        ------
+        OptionError, ColumnNotFoundError, SchemaError
+            Before anything runs, for arguments, and for columns whose extension does not fit their type.
+        QueryError
+            For a row that makes no sample, with its number: its key, NaN in json, null in npy, null everywhere.
+
+        Examples
+        --------
+        >>> import robodf as rd, tempfile, os
+        >>> path = os.path.join(tempfile.mkdtemp(), "train")
+        >>> rd.from_dict({"id": ["a", "b"], "txt": ["cup", "box"], "cls": [3, 7]}).to_webdataset(path, key="id").rows
+        2
+        >>> rd.read_webdataset(path).select("key", "cls", "txt").collect().rows()
+        [('a', '3', 'cup'), ('b', '7', 'box')]
+        """
+        from robodf.io.archives.webdataset_write import webdataset_sink
+        from robodf.physical.engine import prepared
+        from robodf.physical.local import user_errors
+        from robodf.physical.progress import progress
+        from robodf.plan.expr import Col
+        from robodf.plan.nodes.project import Select
+
+        sink = webdataset_sink(self._plan, path, key=key, name=name, rows_per_shard=rows_per_shard,
+                               shard_mb=shard_mb, quality=quality, mode=mode)  # fmt: skip
+        columns = (sink.key, *sink.columns)
+        query = prepared(Select(self._plan, tuple((name, Col(name)) for name in columns)), engine)
+        with user_errors(self._plan), progress("write webdataset"):
+            return sink.write(query)
+
     def _write(self, path: Any, format: str, partition_by: Any, mode: str, rows: int | None, storage: dict | None,
                engine: str | None, resume: bool, options: dict) -> WriteReport:  # fmt: skip
         from robodf.physical.engine import write

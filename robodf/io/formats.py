@@ -84,6 +84,7 @@ FORMATS: tuple[Format, ...] = (
     Format("tar", "robodf.io.archives.tar:read_tar", TAR_FILES, ((257, b"ustar"),)),
     Format("webdataset", "robodf.io.archives.webdataset:read_webdataset", TAR_FILES),  # by name: it is a TAR archive
     Format("hdf5", "robodf.io.hdf5:read_hdf5", (".hdf5", ".h5", ".hdf", ".he5"), ((0, b"\x89HDF\r\n\x1a\n"),)),
+    Format("delta", "robodf.io.delta:read_delta", folder="robodf.io.delta:is_delta"),
     Format("zarr", "robodf.io.zarr:read_zarr", folder="robodf.io.zarr:is_zarr"),
 )
 

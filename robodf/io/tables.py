@@ -5,7 +5,7 @@ Of Parquet, columns of large values are also fetched late, by the pages that hol
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count, groupby, repeat
@@ -136,14 +136,19 @@ class TableFiles(Source):
             yield Split(self.describe(), bytes=sum(size or 0 for size, _ in self.state) if self.state else None)
             return
         nothing: tuple[None, None] = (None, None)
-        states, wanted = self.state or repeat(nothing), self.rows or repeat(None)
-        for k, (path, (size, _), rows) in enumerate(zip(self.paths, states, wanted)):
+        for k in self._possible(request.predicates):
+            path, (size, _) = self.paths[k], self.state[k] if self.state else nothing
+            rows = self.rows[k] if self.rows else None
             if self.format == "ndjson" and size == 0:
                 continue
             if self.format == "parquet" and (rows is not None or (size or 0) > LARGE):
                 yield from self._row_group_splits(k, request, rows)
             else:
                 yield Split(path, (k, None), bytes=size)
+
+    def _possible(self, predicates: tuple[Expr, ...]) -> Iterable[int]:
+        """The files that may hold rows for the predicates, by what is known without opening them."""
+        return range(len(self.paths))
 
     def _row_group_splits(self, k: int, request: Request, within: Rows | None) -> Iterator[Split]:
         groups = row_groups(self.paths[k], dict(self.storage), request, self._in_file, within)
@@ -162,16 +167,18 @@ class TableFiles(Source):
                     pieces[-1] = k, (before[0], before[1] + rows[1])
                     continue
             pieces.append((k, rows))
+        return self._of(pieces)
+
+    def _of(self, pieces: Sequence[tuple[int, Rows | None]]) -> TableFiles:
+        """The source of some of its files, or of rows of them."""
         ranges = tuple(rows for _, rows in pieces)
-        return TableFiles(
-            self.format,
-            tuple(self.paths[k] for k, _ in pieces),
-            self.options,
-            self.storage,
-            tuple(self.state[k] for k, _ in pieces) if self.state else (),
-            tuple(self.schema.items()),
-            ranges if any(ranges) else (),
-            tuple(map(self._number, (k for k, _ in pieces))),
+        return replace(
+            self,
+            paths=tuple(self.paths[k] for k, _ in pieces),
+            state=tuple(self.state[k] for k, _ in pieces) if self.state else (),
+            columns=tuple(self.schema.items()),
+            rows=ranges if any(ranges) else (),
+            numbers=tuple(map(self._number, (k for k, _ in pieces))),
         )
 
     def _number(self, k: int) -> int:
