@@ -15,6 +15,7 @@ import pytest
 
 from robodf.compat import run
 from robodf.errors import DeviceWarning
+from robodf.gpu import kernels
 from robodf.gpu.devices import Device, absent
 from robodf.gpu.facts import Facts
 from robodf.gpu.translation import available
@@ -46,4 +47,6 @@ def pretend(monkeypatch: pytest.MonkeyPatch, **options: object) -> None:
     """A GPU that Polars plays, for the queries of this process; `options` are those of `place`."""
     given = {"ways": (("GPU", run),), **options}
     monkeypatch.setattr(on_gpu, "here", lambda: PRETENDED)
+    # robodf's own kernels are tried by the CUDA simulator, in tests/gpu.
+    monkeypatch.setattr(kernels, "wanted", lambda work, amount, there, back: None)
     monkeypatch.setattr(on_gpu, "place", functools.partial(place.place, **given))  # type: ignore[arg-type]
