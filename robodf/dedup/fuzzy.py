@@ -38,7 +38,7 @@ class Fuzzy:
 
     Examples:
         >>> Fuzzy(threshold=0.8).describe()
-        'jaccard of words(5) >= 0.8, 12 bands x 5 rows, recall >= 0.9915'
+        'jaccard of words(5) >= 0.8, 12 bands x 5 rows, recall >= 0.9914'
     """
 
     threshold: float = 0.8
