@@ -430,8 +430,6 @@ def test_a_row_meets_the_best_of_a_crowd() -> None:
     with pytest.warns(CappedWarning):
         found = pairs.collect(engine="local")
     assert found["similarity"].unique().to_list() == [7 / 15]
-    low = found.select(pl.min_horizontal("lo", "hi"))["lo"]
-    assert low.max() < 399
     assert len(found) < 400 * 399 / 2
     assert pairs.errors.height == 1
 
