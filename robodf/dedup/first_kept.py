@@ -82,10 +82,21 @@ def _fields(columns: list[pl.Series]) -> tuple[np.ndarray, pl.Series | None]:
         bits = [c.is_null().to_numpy().astype(np.uint64) << np.uint64(k) for k, c in enumerate(with_nulls[first:][:64])]
         parts.append(np.bitwise_or.reduce(bits))
     empty = "" if texts and texts[0].dtype == pl.String else b""
-    words = parts[0][:, None] if len(parts) == 1 else np.empty((len(columns[0]), len(parts)), np.uint64)
-    for k, part in enumerate(parts if len(parts) > 1 else []):
-        words[:, k] = part
-    return words, texts[0].fill_null(empty) if texts else None
+    return _side_by_side(parts, len(columns[0])), texts[0].fill_null(empty) if texts else None
+
+
+def _side_by_side(parts: list[np.ndarray], n: int) -> np.ndarray:
+    """(n, len(parts)): what is compared of a row lies together."""
+    if len(parts) == 1:
+        return parts[0][:, None]
+    words = np.empty((n, len(parts)), np.uint64)
+
+    def fill(first: int, end: int) -> None:
+        for k, part in enumerate(parts):
+            words[first:end, k] = part[first:end]
+
+    in_ranges(n, fill)
+    return words
 
 
 @inner
