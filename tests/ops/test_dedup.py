@@ -15,6 +15,7 @@ import robodf as rd
 from robodf import col
 from robodf.dedup.caps import CappedWarning
 from robodf.errors import ColumnNotFoundError, OptionError, QueryError, SchemaError
+from robodf.frame import dedup_methods
 
 NAN = float("nan")
 
@@ -423,8 +424,16 @@ def test_a_crowd_is_reported(run) -> None:
     assert df.errors.height >= 1
 
 
-def test_a_row_meets_the_best_of_a_crowd() -> None:
+def test_all_pairs_of_a_crowd_are_found() -> None:
+    pairs = crowded().similar_pairs("t", threshold=0.5).collect(engine="local")
+    rows = crowded().collect().height
+    assert rows > 64
+    assert pairs.height == rows * (rows - 1) // 2
+
+
+def test_a_row_meets_the_best_of_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
     """All are alike, and a quarter of them share each key: far behind the first 64 two of them do not meet."""
+    monkeypatch.setattr(dedup_methods, "_CROWD", 64)
     frame = rd.from_dict({"t": [f"a b c d e f g x{k} y{k} z{k} u{k}" for k in range(400)]})
     pairs = frame.similar_pairs("t", shingle=rd.words(1), threshold=0.4, recall=0.9)
     with pytest.warns(CappedWarning):
