@@ -91,7 +91,8 @@ class Looking(FrameBase):
         """The images (or clouds) of the first `rows` rows on one. Executes the query until they are there.
 
         `columns` images are in a line, each at most `size` pixels high and wide; what cannot be decoded is a grey
-        square. The result shows in a notebook and has `.save("sheet.png")` and `.pixels`.
+        square. The result shows in a notebook, with at most 1 MB, and has `.save("sheet.png")` and `.pixels`, of which
+        there are at most 2**26.
 
         Raises SchemaError where none of these rows holds an image. Needs Pillow (`pip install 'robodf[images]'`).
 
@@ -101,12 +102,17 @@ class Looking(FrameBase):
         ContactSheet of 3 images, 44 x 44 pixels: .save('sheet.png')
         """
         from robodf.images.pillow import check_pillow
-        from robodf.preview.sheet import ContactSheet, small_images
+        from robodf.preview.sheet import GAP, MOST_PIXELS, ContactSheet, small_images
 
         check_pillow("contact_sheet")
         for name, value, most in (("columns", columns, 100), ("size", size, 1024), ("rows", rows, 10_000)):
             if type(value) is not int or not 1 <= value <= most:
                 raise OptionError(f"contact_sheet: {name} is 1 to {most}, not {value!r}")
+        if -(-rows // columns) * min(rows, columns) * (size + GAP) ** 2 > MOST_PIXELS:
+            raise OptionError(
+                f"contact_sheet: {rows} images of {size} pixels, {columns} in a line, are more than the "
+                f"{MOST_PIXELS:,} pixels of a sheet: ask for fewer rows, or a smaller size"
+            )
         if column not in self.schema:
             raise column_not_found(column, self.schema, "contact_sheet")
         images = small_images(self.head(rows), column, size)  # type: ignore[attr-defined]

@@ -136,11 +136,12 @@ class Timing(Intervals):
         return self._then(_in_order(made._plan, order)) if keys else made
 
     def segment(self, when: Any = None, gap: Any = None, min_duration: Any = None, on: str = "log_time",
-                by: Any = "recording") -> PipelineDataFrame:  # fmt: skip
+                by: Any = "recording", *, at: Any = None) -> PipelineDataFrame:  # fmt: skip
         """A table of episodes: one row for each run of rows, in time, for which `when` is true or that no gap cuts.
 
         `when` is a condition, a lambda of a row, or the name of a boolean column; null is false. With `gap`, a run is
-        cut where a row is more than that later than the one before. Runs shorter than `min_duration` are left out.
+        cut where a row is more than that later than the one before; with `at`, a condition as `when` is, before each
+        row for which it is true, such as the first frame of a scene. Runs shorter than `min_duration` are left out.
         Lengths are timedeltas or texts such as "1.5s", and whole numbers for integer times. `by` are the columns whose
         values are segmented apart (None: one timeline). Rows need not be sorted, ties keep their order, and rows
         without a time are left out.
@@ -155,15 +156,17 @@ class Timing(Intervals):
         [(0, 1, 2, 1, 2), (1, 9, 10, 1, 2)]
         >>> df.segment(gap=5, on="t", by=None).collect().rows()
         [(0, 0, 3, 3, 4), (1, 9, 10, 1, 2)]
+        >>> df.segment(at=lambda x: x["speed"] >= 0.5, on="t", by=None).collect()["start"].to_list()
+        [0, 2]
         """
-        keys, condition, cut, least = self._segmented(when, gap, min_duration, on, by, "segment")
+        keys, condition, cut, least, before = self._segmented(when, gap, min_duration, at, on, by, "segment")
         for name in keys:
             if name in ("segment", "start", "end", "duration", "rows"):
                 raise QueryError(f"segment gives a column {name!r}: rename the one of by=")
-        return self._then(Segments(self._plan, keys, on, condition, cut, least))
+        return self._then(Segments(self._plan, keys, on, condition, cut, least, before))
 
     def with_segment(self, when: Any = None, gap: Any = None, min_duration: Any = None, on: str = "log_time",
-                     by: Any = "recording", *, name: str = "segment") -> PipelineDataFrame:  # fmt: skip
+                     by: Any = "recording", *, at: Any = None, name: str = "segment") -> PipelineDataFrame:  # fmt: skip
         """All rows, in their order, with the number of the episode that they are in as a column; null outside of all.
 
         The arguments and the numbers are those of `segment`. Rows without a time are in none.
@@ -173,23 +176,24 @@ class Timing(Intervals):
         >>> df.with_segment(when="on", gap=5, on="t", by=None).collect()["segment"].to_list()
         [None, 0, 0, 1]
         """
-        keys, condition, cut, least = self._segmented(when, gap, min_duration, on, by, "with_segment")
+        keys, condition, cut, least, before = self._segmented(when, gap, min_duration, at, on, by, "with_segment")
         if name in self._plan.schema:
             raise QueryError(f"with_segment: there is a column {name!r} already; give name=")
-        return self._then(WithSegment(self._plan, keys, on, condition, cut, least, name))
+        return self._then(WithSegment(self._plan, keys, on, condition, cut, least, before, name))
 
-    def _segmented(self, when: Any, gap: Any, min_duration: Any, on: str, by: Any, doing: str
-                   ) -> tuple[tuple[str, ...], Expr | None, int | None, int | None]:  # fmt: skip
+    def _segmented(self, when: Any, gap: Any, min_duration: Any, at: Any, on: str, by: Any, doing: str
+                   ) -> tuple[tuple[str, ...], Expr | None, int | None, int | None, Expr | None]:  # fmt: skip
         schema = self._plan.schema
-        if when is None and gap is None:
-            raise OptionError(f'{doing} needs when= (a condition), gap= (such as "2s") or both')
+        if when is None and gap is None and at is None:
+            raise OptionError(f'{doing} needs when= or at= (conditions), gap= (such as "2s"), or several of them')
         keys = grouping(by, schema, doing)
         dtype = time_column(on, schema, doing)
         if on in keys:
             raise QueryError(f"{doing}: {on!r} is the time, so it cannot be in by=")
         cut = None if gap is None else _not_negative(gap, dtype, "gap", on)
         least = None if min_duration is None else _not_negative(min_duration, dtype, "min_duration", on)
-        return keys, None if when is None else self._condition(when, doing), cut, least
+        where, before = (None if given is None else self._condition(given, doing) for given in (when, at))
+        return keys, where, cut, least, before
 
     def _condition(self, when: Any, doing: str) -> Expr:
         schema = self._plan.schema
@@ -203,7 +207,7 @@ class Timing(Intervals):
                 )
             when = traced.result
         if isinstance(when, bool):
-            raise QueryError(f"{doing}: when= is a condition on columns, not {when!r}")
+            raise QueryError(f"{doing}: when= and at= are conditions on columns, not {when!r}")
         return resolve_predicate(self._own(when), schema, doing)  # type: ignore[attr-defined]
 
     def split(self, fractions: Mapping[str, float] | Sequence[float], by: Any = "recording", seed: int = 0) -> Any:

@@ -24,7 +24,9 @@ class Videos(FrameBase):
         """The frames of a topic of video messages (foxglove.CompressedVideo) as images, in a new column.
 
         Each message is decoded after those before it, so this takes all rows of a stream: filter on times and the like
-        after it (a filter on `by` goes before it by itself). Rows stay as they are and in their order.
+        after it. Then decoding begins at the last key frame before each row that is left, and what no such row needs is
+        not decoded (nor is it told where that is damaged). A filter on `by` goes before it by itself. Rows stay as they
+        are and in their order.
 
         Parameters
         ----------

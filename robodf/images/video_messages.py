@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
 from robodf.errors import QueryError, SchemaError
-from robodf.io.video.entry_points import starts
+from robodf.io.counting import read as counter
+from robodf.io.video.entry_points import closed, starts
 from robodf.io.video.images import Images
 from robodf.io.video.opening import MOST_PIXELS, need_av, told
 from robodf.ros.payloads import payloads
@@ -38,25 +39,28 @@ class Decoding:
         self._resolution, self._tell = resolution, tell
         self._streams: dict[tuple, _Stream] = {}
         self._frames: dict[int, VideoFrame] = {}
-        self._waiting: deque[tuple[int, pl.DataFrame]] = deque()
+        self._waiting: deque[tuple[list[int], pl.DataFrame]] = deque()
         self._rows = 0
 
-    def batch(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """Take the next rows; the rows whose frames are known come out, in order."""
-        first = self._rows
+    def batch(self, rows: pl.DataFrame, wanted: pl.Series | None = None) -> Iterator[pl.DataFrame]:
+        """Take the next rows; those wanted (None: all) whose frames are known come out, in order."""
+        numbers = range(self._rows, self._rows + rows.height)
         self._rows += rows.height
-        self._waiting.append((first, rows))
+        asked = [True] * rows.height if wanted is None else wanted.to_list()
+        if any(asked):
+            kept = rows if wanted is None else rows.filter(wanted)
+            self._waiting.append(([n for n, yes in zip(numbers, asked) if yes], kept))
         # Without the pixels: these are columns to tell of.
         described = rows.select(*self._by, *([self._order] if self._order else []), self._format)
         facts = described.iter_rows(named=True)
-        for n, (fact, data) in enumerate(zip(facts, payloads(rows.get_column(self._data))), first):
+        for n, fact, data, yes in zip(numbers, facts, payloads(rows.get_column(self._data)), asked):
             key = tuple(fact[c] for c in self._by)
             stream = self._streams.get(key)
             if stream is None:
-                stream = self._streams[key] = _Stream()
+                stream = self._streams[key] = _Stream(self._tell)
             if self._order is not None:
                 self._check_order(stream, fact[self._order], key)
-            self._frames.update(stream.feed(n, data, fact, self._tell))
+            self._frames.update(stream.feed(n, data, fact, yes))
         yield from self._known(_HELD)
 
     def end(self) -> Iterator[pl.DataFrame]:
@@ -73,19 +77,19 @@ class Decoding:
 
     def _known(self, most: int) -> Iterator[pl.DataFrame]:
         while self._waiting:
-            first, rows = self._waiting[0]
-            holding = [s for s in self._streams.values() if s.awaited and s.awaited[0] < first + rows.height]
+            numbers, rows = self._waiting[0]
+            holding = [s for s in self._streams.values() if s.awaited and s.awaited[0] <= numbers[-1]]
             if holding and len(self._waiting) <= most:
                 return
             for stream in holding:
-                self._frames.update(stream.drain(self._tell))
+                self._frames.update(stream.drain())
             self._waiting.popleft()
-            yield self._with_frames(first, rows)
+            yield self._with_frames(numbers, rows)
 
-    def _with_frames(self, first: int, rows: pl.DataFrame) -> pl.DataFrame:
+    def _with_frames(self, numbers: list[int], rows: pl.DataFrame) -> pl.DataFrame:
         made = Images(("frame",), self._resolution, rows.height)
         parts = []
-        for n in range(first, first + rows.height):
+        for n in numbers:
             frame = self._frames.pop(n, None)
             if frame is None:
                 made.add_null(1)
@@ -97,115 +101,174 @@ class Decoding:
         return rows.with_columns(pl.concat(parts).get_column("frame").alias(self._name))
 
 
-class _Stream:
-    """One decoder. `awaited` are the rows that it was given and has not answered."""
+class _Message(NamedTuple):
+    """The number of its row, its bytes, what is told of it, and why there is nothing to decode."""
 
-    def __init__(self) -> None:
+    row: int
+    data: bytes
+    fact: dict[str, Any]
+    why: str | None = None
+
+
+class _Stream:
+    """One decoder. `awaited` are the rows that are wanted, and that it was given and has not answered.
+
+    Messages wait in `_group` until one of them is wanted: they are those since the last at which decoding can start, so
+    that of groups in which no row is wanted nothing is decoded.
+    """
+
+    def __init__(self, tell: Tell) -> None:
         self.last: Any = None
         self.awaited: deque[int] = deque()
+        self._tell = tell
         self._facts: dict[int, dict[str, Any]] = {}
         self._codec: str | None = None
         self._context: Any = None
         self._starts: Any = None
-        self._group: list[bytes] = []  # since the last message at which decoding can start
-        self._rebuild = False
+        self._closed: Any = None
+        self._group: list[_Message] = []
+        self._start = 0  # the place in the group of the last message at which decoding can start
+        self._given = 0  # how many of the group the decoder has, from its first on
+        self._gap = False  # whether it lacks messages before the group
+        self._bad: int | None = None  # the row of the last damage
+        self._began = 0  # the row of the first start after that
 
-    def feed(self, n: int, data: memoryview | None, fact: dict[str, Any], tell: Tell) -> dict[int, VideoFrame]:
+    def feed(self, row: int, data: memoryview | None, fact: dict[str, Any], wanted: bool) -> dict[int, VideoFrame]:
+        """Take the next message, and decode up to it if it is wanted."""
         found: dict[int, VideoFrame] = {}
         format = list(fact.values())[-1]
         codec = CODECS.get((format or "").lower())
-        if codec is None or data is None or not len(data):
-            why = "no bytes" if codec else f"the format {format!r} is no video that is decoded ({', '.join(CODECS)})"
-            tell(n, fact, why, True)
-            return found
-        if codec != self._codec:
-            found = self.drain(tell)
+        why = None
+        if codec is None:
+            why = f"the format {format!r} is no video that is decoded ({', '.join(CODECS)})"
+        elif data is None or not len(data):
+            why = "no bytes"
+        elif codec != self._codec:
+            found = self.drain()
             self._open(codec)
-        if self._starts is None or self._starts(data):
-            self._group = []
+        if data is not None and why is None and self._starts(data):
+            self._begin(row, self._closed(data))
         elif not self._group:
-            tell(n, fact, "no key frame before it", False)
+            if wanted:
+                self._tell(row, fact, why or "no key frame before it", why is not None)
             return found
-        if self._rebuild:
-            self._again()
-        self._group.append(bytes(data))
-        self.awaited.append(n)
-        self._facts[n] = fact
-        found.update(self._ask(self._group[-1], n, tell))
+        self._group.append(_Message(row, b"" if data is None else bytes(data), fact, why))
+        if wanted:
+            found.update(self._decode())
         return found
 
-    def drain(self, tell: Tell) -> dict[int, VideoFrame]:
+    def _begin(self, row: int, closed: bool) -> None:
+        """Forget what no later message needs. Where pictures that follow a start may be shown before it, and need what
+        is before it, that is all up to the start before."""
+        gone = len(self._group) if closed else self._start
+        if self._given < gone:
+            self._gap, self._given = True, 0
+        else:
+            self._given -= gone
+        if not self._group and self._bad is not None and self._began <= self._bad:
+            self._began = row
+        self._group = self._group[gone:]
+        self._start = len(self._group)
+
+    def _decode(self) -> dict[int, VideoFrame]:
+        """Decode the group up to its last message, which is wanted."""
+        found: dict[int, VideoFrame] = {}
+        if self._gap:
+            found = self.drain()
+            self._context.flush_buffers()
+            self._gap = False
+        self.awaited.append(self._group[-1].row)
+        self._facts[self._group[-1].row] = self._group[-1].fact
+        for message in self._group[self._given :]:
+            if not self.awaited:  # what is wanted was told of
+                break
+            self._given += 1
+            if message.why is not None:
+                self._damaged(message.row, message.why)
+            else:
+                found.update(self._ask(message))
+        if not self._group:
+            self._given = 0
+        return found
+
+    def drain(self) -> dict[int, VideoFrame]:
         """What the decoder holds back; what comes later is decoded after the group is given to it again."""
         if self._context is None or not self.awaited:
             return {}
-        found = self._ask(None, 0, tell)
-        self._missing(None, tell)
+        found = self._ask(None)
+        self._missing(None)
         self._context.flush_buffers()
-        self._rebuild = True
+        self._given = 0
         return found
 
     def _open(self, codec: str) -> None:
         av = need_av("decode_video")
-        self._codec, self._group, self._rebuild = codec, [], False
+        self._codec = codec
+        self._forget()
         context = av.CodecContext.create(codec, "r")
         context.thread_count = 1  # several hold frames back
         context.options = {"max_pixels": str(MOST_PIXELS)}
         self._context = context
-        self._starts = starts(codec, b"")
+        self._starts, self._closed = starts(codec, b""), closed(codec)
+        self._gap = False
 
-    def _again(self) -> None:
-        av = need_av("decode_video")
-        self._rebuild = False
-        for k, data in enumerate(self._group):
-            packet = av.Packet(data)
-            packet.pts = k - len(self._group)
-            try:
-                self._context.decode(packet)
-            except av.FFmpegError:  # it was told when it was decoded before
-                self._group = []
-                return
+    def _forget(self) -> None:
+        self._group, self._start, self._given = [], 0, 0
 
-    def _ask(self, data: bytes | None, n: int, tell: Tell) -> dict[int, VideoFrame]:
+    def _ask(self, message: _Message | None) -> dict[int, VideoFrame]:
         av = need_av("decode_video")
         packet = None
-        if data is not None:
-            packet = av.Packet(data)
-            packet.pts = n
+        if message is not None:
+            packet = av.Packet(message.data)
+            packet.pts = message.row
+            counter.add(frames=1)
         found: dict[int, VideoFrame] = {}
         try:
             frames = self._context.decode(packet)
         except av.FFmpegError as error:
-            self._damaged(n, told(error), tell)
+            self._damaged(self.awaited[0] if message is None else message.row, told(error))
             return found
         for frame in frames:
-            if frame.pts is None or frame.pts < 0:
+            if frame.pts is None:
                 continue
-            self._missing(frame.pts, tell)
-            if self.awaited and self.awaited[0] == frame.pts:
-                self.awaited.popleft()
-                fact = self._facts.pop(frame.pts)
-                if frame.is_corrupt:
-                    tell(frame.pts, fact, "its data is damaged", True)
-                    self._group = []
-                elif self._group or data is None:
-                    found[frame.pts] = frame
+            self._missing(frame.pts)
+            if frame.is_corrupt:
+                self._bad = frame.pts
+                if self._group and frame.pts < self._group[0].row:  # held back: decoding has started anew since
+                    self._began = self._group[0].row
                 else:
-                    tell(frame.pts, fact, "a message that it needs is damaged", True)
+                    self._forget()
+            if not self.awaited or self.awaited[0] != frame.pts:
+                continue
+            self.awaited.popleft()
+            fact = self._facts.pop(frame.pts)
+            if frame.is_corrupt:
+                self._tell(frame.pts, fact, "its data is damaged", True)
+            elif self._spoiled(frame.pts):
+                self._tell(frame.pts, fact, "a message that it needs is damaged", True)
+            else:
+                found[frame.pts] = frame
         return found
 
-    def _damaged(self, n: int, why: str, tell: Tell) -> None:
+    def _spoiled(self, row: int) -> bool:
+        """Whether damage lies before a row, and no start between them: a decoder gives what looks right to it."""
+        return self._bad is not None and self._bad <= row and not self._bad < self._began <= row
+
+    def _damaged(self, row: int, why: str) -> None:
         """Nothing after it is right, until decoding starts anew."""
         while self.awaited:
-            row = self.awaited.popleft()
-            tell(row, self._facts.pop(row), why, True)
-        self._group = []
+            waiting = self.awaited.popleft()
+            needed = why if waiting == row else f"a message that it needs, in row {row}, cannot be decoded: {why}"
+            self._tell(waiting, self._facts.pop(waiting), needed, True)
+        self._bad = row
+        self._forget()
         self._context.flush_buffers()
 
-    def _missing(self, before: int | None, tell: Tell) -> None:
+    def _missing(self, before: int | None) -> None:
         """Rows that later ones overtook show nothing."""
         while self.awaited and (before is None or self.awaited[0] < before):
             row = self.awaited.popleft()
-            tell(row, self._facts.pop(row), "it holds no frame", True)
+            self._tell(row, self._facts.pop(row), "it holds no frame", True)
 
 
 def check(schema: dict[str, pl.DataType], data: str, format: str) -> None:

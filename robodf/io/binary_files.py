@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from struct import Struct, calcsize
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -40,9 +42,10 @@ def read_binary(
 
     `dtype` is what NumPy makes a structured type of: a list such as `[("t", "<u8"), ("q", "<f4", 7)]`, a dict of names
     and types (`{"t": "<u8"}`), or a `numpy.dtype` with offsets and padding. A number without names, such as "<f4", is
-    the one column `value`. Fields of several numbers are Array, of bytes ("S8", "V8") Binary, nested types Struct;
-    `datetime64[ns]` and `timedelta64[ns]` are Datetime and Duration. `offset` bytes before the records (a header) are
-    left out. Only the fields that are asked for become columns, and a limit reads no further than it must.
+    the one column `value`. A `struct.Struct` is taken too: its items are field_0, field_1, ..., of which `3f` is one of
+    three numbers, and pad bytes none. Fields of several numbers are Array, of bytes ("S8", "V8") Binary, nested types
+    Struct; `datetime64[ns]` and `timedelta64[ns]` are Datetime and Duration. `offset` bytes before the records (a
+    header) are left out. Only the fields that are asked for become columns, and a limit reads no further than it must.
 
     Bytes after the last whole record are an error, or left out and told (`on_error`).
 
@@ -89,7 +92,7 @@ def _record(given: Any) -> np.dtype:
     if isinstance(given, Mapping):
         given = [(name, *(kind if isinstance(kind, tuple) else (kind,))) for name, kind in given.items()]
     try:
-        record = np.dtype(given)
+        record = _of_struct(given) if isinstance(given, Struct) else np.dtype(given)
     except (TypeError, ValueError) as error:
         raise OptionError(f"read_binary: dtype={given!r} is no type of NumPy: {error}") from None
     if record.names is None:
@@ -105,6 +108,36 @@ def _record(given: Any) -> np.dtype:
             )
         _column_type(record[name], name)
     return record
+
+
+_ITEM = re.compile(r"\s*(\d*)([a-zA-Z?])")
+_SIGNED, _UNSIGNED = "bhilqn", "BHILQNP"
+
+
+def _of_struct(given: Struct) -> np.dtype:
+    """The type of NumPy for what https://docs.python.org/3/library/struct.html has as a format."""
+    import numpy as np
+
+    text = given.format
+    prefix, items = (text[0], text[1:]) if text[:1] in tuple("@=<>!") else ("@", text)
+    order = {"@": "=", "!": ">"}.get(prefix, prefix)
+    names, formats, offsets = [], [], []
+    for found in _ITEM.finditer(items):
+        digits, code = found.groups()
+        size, count = calcsize(f"{prefix}{code}"), int(digits or 1)
+        if code == "x" or not count:
+            continue
+        if code == "p":
+            raise OptionError(f"read_binary: the item {found[0]!r} of {text!r} has no type that a column has")
+        kind = {"?": "?", "c": "S1", "s": f"S{count}"}.get(code)
+        if kind is None:
+            letter = "i" if code in _SIGNED else "u" if code in _UNSIGNED else "f"
+            kind = f"{order}{letter}{size}"
+        names.append(f"field_{len(names)}")
+        formats.append(kind if code == "s" or count == 1 else (kind, (count,)))
+        # Where native alignment puts it.
+        offsets.append(calcsize(prefix + items[: found.end()]) - size * count)
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": given.size})
 
 
 def _column_type(dtype: np.dtype, name: str) -> pl.DataType:

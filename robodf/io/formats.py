@@ -25,8 +25,9 @@ class Format:
     """`name`, and the reader "module:function", which takes paths and keyword options.
 
     A file is of the first format with one of its `magic` bytes (offset, bytes) at the start, or whose `sniff`
-    ("module:function") says so of the first bytes and the size of a file; else its extension tells. `folder`
-    ("module:function") says of a directory whether it is one data set of this format, such as a folder of LeRobot.
+    ("module:function") says so of the first bytes and the size of a file; else its extension tells. Where neither does,
+    `unnamed` is asked as `sniff` is: for text, which may be of several formats. `folder` ("module:function") says of a
+    directory whether it is one data set of this format, such as a folder of LeRobot.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Format:
     extensions: tuple[str, ...] = ()
     magic: tuple[tuple[int, bytes], ...] = ()
     sniff: str | None = None
+    unnamed: str | None = None
     folder: str | None = None
 
     def read(self, *args: Any, **options: Any) -> Any:
@@ -41,7 +43,7 @@ class Format:
         return function(self.reader)(*args, **options)
 
 
-_READ = "robodf.io.read:"
+_READ, _TEXT = "robodf.io.read:", "robodf.io.unnamed_text:"
 _CLOUDS, _CLOUD_MAGIC = (".pcd", ".ply", ".las", ".laz"), ((0, b"ply\n"), (0, b"ply\r"), (0, b"LASF"))
 _CAPTURES = (".pcap", ".pcapng", ".cap")
 TAR_FILES = tuple(".tar .tar.gz .tgz .tar.bz2 .tbz2 .tar.xz .txz .tar.zst .tar.zstd .tzst".split())
@@ -51,36 +53,40 @@ _VIDEO = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".flv", ".h264", ".h265",
     ".hevc", ".obu", ".ivf", ".y4m",
 )  # fmt: skip
-_VIDEO_MAGIC = (
-    (4, b"ftypisom"), (4, b"ftypiso5"), (4, b"ftypmp4"), (4, b"ftypqt"), (4, b"ftypM4V"), (0, b"\x1a\x45\xdf\xa3"),
-)  # fmt: skip
+
+_MATROSKA = ((0, b"\x1a\x45\xdf\xa3"),)
+_LINES = (".ndjson", ".jsonl", ".ndjson.gz", ".jsonl.gz")
 
 FORMATS: tuple[Format, ...] = (
     Format("parquet", _READ + "read_parquet", (".parquet", ".pq"), ((0, b"PAR1"),)),
     Format("csv", _READ + "read_csv", (".csv", ".tsv", ".csv.gz")),
-    Format("ndjson", _READ + "read_ndjson", (".ndjson", ".jsonl", ".ndjson.gz", ".jsonl.gz")),
-    Format("json", _READ + "read_json", (".json",)),
+    Format(
+        "ndjson", _READ + "read_ndjson", (".ndjson", ".jsonl", ".ndjson.gz", ".jsonl.gz"), unnamed=_TEXT + "is_ndjson"
+    ),
+    Format("json", _READ + "read_json", (".json",), unnamed=_TEXT + "is_json"),
     Format("ipc", _READ + "read_ipc", (".arrow", ".ipc", ".feather"), ((0, b"ARROW1"),)),
     Format("text", _READ + "read_text", (".txt", ".log")),
     Format("log", _READ + "read_log", tuple(LOG_FILES), tuple((0, magic) for magic, _ in LOG_MAGIC)),
-    Format("yaml", "robodf.io.yaml_files:read_yaml", (".yaml", ".yml")),
+    Format("yaml", "robodf.io.yaml_files:read_yaml", (".yaml", ".yml"), unnamed=_TEXT + "is_yaml"),
     Format("calibration", "robodf.io.calibration:read_calibration", (".ini",)),  # its YAML by name only
     Format("msgpack", "robodf.io.msgpack_files:read_msgpack", (".msgpack", ".mpk")),
     Format("binary", "robodf.io.binary_files:read_binary"),  # by name only: nothing tells its fields
     Format("protobuf", "robodf.io.protobuf_files:read_protobuf"),  # by name only: its schema lies elsewhere
-    Format("urdf", "robodf.io.robots:read_urdf", (".urdf",)),
-    Format("sdf", "robodf.io.robots:read_sdf", (".sdf", ".world")),
+    Format("urdf", "robodf.io.robots:read_urdf", (".urdf",), unnamed=_TEXT + "is_urdf"),
+    Format("sdf", "robodf.io.robots:read_sdf", (".sdf", ".world"), unnamed=_TEXT + "is_sdf"),
     Format("mcap", _READ + "read_mcap", (".mcap",)),  # of logs these alone
     Format("cosmos", "robodf.io.cosmos:read_cosmos", folder="robodf.io.cosmos:is_cosmos"),
     Format("lerobot", "robodf.io.lerobot:read_lerobot", folder="robodf.io.lerobot.tree:is_lerobot"),
-    Format("video", "robodf.io.video:read_video", _VIDEO, _VIDEO_MAGIC),
+    Format(
+        "video", "robodf.io.video:read_video", _VIDEO, ((0, b"\x1a\x45\xdf\xa3"),), "robodf.io.video.sniff:is_video"
+    ),
     Format("points", "robodf.io.clouds:read_points", _CLOUDS, _CLOUD_MAGIC, "robodf.io.clouds.pcd:sniff"),
     Format("clouds", "robodf.io.clouds:read_clouds", _CLOUDS),  # one row a file
     Format("pcap", "robodf.io.pcap:read_pcap", _CAPTURES, sniff="robodf.io.pcap:sniff"),
     Format("velodyne", "robodf.io.pcap:read_velodyne", _CAPTURES),  # scans of the packets
     Format("trajectory", "robodf.io.trajectory:read_trajectory", (".tum", ".kitti"), (), "robodf.io.trajectory:sniff"),
     Format("images", "robodf.io.images:read_images", IMAGE_FILES, sniff="robodf.images.pillow:is_image"),
-    Format("zip", "robodf.io.archives.zip:read_zip", (".zip",)),
+    Format("zip", "robodf.io.archives.zip:read_zip", (".zip",), ((0, b"PK\3\4"), (0, b"PK\5\6"))),
     Format("tar", "robodf.io.archives.tar:read_tar", TAR_FILES, ((257, b"ustar"),)),
     Format("webdataset", "robodf.io.archives.webdataset:read_webdataset", TAR_FILES),  # by name: it is a TAR archive
     Format("hdf5", "robodf.io.hdf5:read_hdf5", (".hdf5", ".h5", ".hdf", ".he5"), ((0, b"\x89HDF\r\n\x1a\n"),)),
@@ -119,7 +125,7 @@ def extensions() -> dict[str, str]:
 
 
 def format_of(path: str, head: bytes, size: int) -> str | None:
-    """The name of the format of a file, by its first `HEAD` bytes, then by its name; None where neither tells."""
+    """The name of the format of a file, by its first `HEAD` bytes, then by its name; None where nothing tells."""
     for format in formats().values():
         if any(head[at : at + len(magic)] == magic for at, magic in format.magic):
             return format.name
@@ -128,7 +134,12 @@ def format_of(path: str, head: bytes, size: int) -> str | None:
             return format.name
     lower = own_path(path).lower()
     ends = [e for e in extensions() if lower.endswith(e)]
-    return extensions()[max(ends, key=len)] if ends else None
+    if ends:
+        return extensions()[max(ends, key=len)]
+    for format in formats().values():
+        if format.unnamed is not None and function(format.unnamed)(head, size):
+            return format.name
+    return None
 
 
 def folder_format(path: str) -> str | None:

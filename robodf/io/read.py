@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from robodf.errors import FileFormatError, NoFilesError, OptionError, hint, listing
+from robodf.io.archives.inflate import compression
 from robodf.io.files import is_remote, list_files, open_file, own_path
 from robodf.io.formats import HEAD, extensions, folder_format, format_of, formats
 from robodf.io.logs.containers import LOG_FILES
@@ -242,7 +243,12 @@ def from_source(source: Source) -> PipelineDataFrame:
 
 def _format_of(path: str, storage: dict | None) -> str:
     with open_file(path, storage) as file:
-        found = format_of(path, file.read_at(0, min(HEAD, file.size)), file.size)
+        head = file.read_at(0, min(HEAD, file.size))
+        found = format_of(path, head, file.size)
+    if found is None and compression(head) is not None:
+        from robodf.io.archives.tar import is_packed_tar
+
+        found = "tar" if is_packed_tar(path, storage) else None
     if found is None:
         known = ", ".join(sorted(formats()))
         raise FileFormatError(f"{path}: not a format that its content or extension tells; pass format=, one of {known}")

@@ -48,7 +48,8 @@ def _check_nesting(plan: Plan) -> None:
 def user_errors(plan: Plan | None = None) -> Iterator[None]:
     """Raise what a user's function or a source raised, not what Polars made of it.
 
-    Polars panics over table files that are damaged in some ways: where `plan` reads any, an error says so instead.
+    Polars does not say which table files it was reading, and panics over some that are damaged: where `plan` reads any,
+    an error names them.
     """
     try:
         yield
@@ -61,9 +62,18 @@ def user_errors(plan: Plan | None = None) -> Iterator[None]:
         ) from error
     except (pl.exceptions.PolarsError, RuntimeError) as error:
         original = original_failure(error)
-        if original is error:
-            raise
-        raise original from None
+        if original is not error:
+            raise original from None
+        files = listing(_table_files(plan), 5)
+        if files and str(error).startswith(_OF_A_FILE):
+            raise FileFormatError(f"{files}: a file is damaged: {str(error)[:500]}") from error
+        if files:
+            error.add_note(f"The query reads {files}.")
+        raise
+
+
+_OF_A_FILE = ("parquet: File out of specification", "out-of-spec")
+"""What Polars says of Parquet and IPC files alone. Of other errors nobody can tell whether a file is to blame."""
 
 
 def _table_files(plan: Plan | None) -> list[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from robodf.errors import OptionError, SchemaError
 from robodf.images.raw import FIELDS
 from robodf.ros.points import COLUMNS
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from robodf.frame.frame import PipelineDataFrame
 
 GAP = 4
@@ -20,6 +20,9 @@ _MISSING = 64
 
 
 _AT_ONCE = 8  # rows, whose images are held in full size
+
+MOST_PIXELS = 1 << 26
+"""Of a whole sheet: three bytes each."""
 
 
 def small_images(df: PipelineDataFrame, column: str, size: int) -> list[np.ndarray | None]:
@@ -46,8 +49,6 @@ class ContactSheet:
     """
 
     def __init__(self, images: list[np.ndarray | None], columns: int, size: int):
-        import numpy as np
-
         rows = -(-len(images) // columns)
         across = min(columns, max(1, len(images)))
         shape = (rows * (size + GAP) + GAP, across * (size + GAP) + GAP, 3)
@@ -67,9 +68,17 @@ class ContactSheet:
         return f"ContactSheet of {self.count} images, {width} x {height} pixels: .save('sheet.png')"
 
     def _repr_html_(self) -> str:
-        from robodf.preview.table import image_tag
+        """The sheet as JPEG; one that would have more than 1 MB is made smaller until it has not."""
+        from PIL import Image
 
-        return image_tag(self.pixels) or ""
+        from robodf.preview.table import BYTES, image_tag
+
+        shown = Image.fromarray(self.pixels)
+        while True:
+            found = image_tag(np.asarray(shown)) or ""
+            if found and len(found) <= BYTES:
+                return found
+            shown = shown.resize((max(1, shown.width * 2 // 3), max(1, shown.height * 2 // 3)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as PNG or JPEG, as the ending of `path` says: .png, .jpg or .jpeg."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import itertools
 import json
 import pickle
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import msgpack
+import numpy as np
 import polars as pl
 import samples_archives
 import samples_clouds
@@ -24,10 +29,12 @@ import samples_video
 import samples_zarr
 import test_binary_files as binary
 import test_protobuf_files as protobuf
+import test_video_messages
 from test_robots import ARM, WORLD
 from test_yaml_files import KALIBR, OPENCV, ORB
 
 import robodf as rd
+from robodf.images.layout import to_column
 
 DataSet = Mapping[str, bytes]
 """Files by their path below one folder; a data set of one file is read as that file."""
@@ -146,6 +153,95 @@ def protobuf_reader(framing: str) -> Callable[..., Any]:
     return partial(rd.read_protobuf, message="robot.Step", schema=protobuf.schema(), framing=framing)
 
 
+INI = {
+    "a.ini": b"""[image]
+
+width
+640
+
+height
+480
+
+[left]
+
+camera matrix
+500 0 320
+0 500 240
+0 0 1
+
+distortion
+0.1 -0.2 0 0 0
+"""
+}
+
+
+def delta_tables() -> dict[str, dict[str, bytes]]:
+    """A table of one version, and one of four with a checkpoint, partitions and a file that was removed.
+
+    Names of its files and times are new in each process, so a case is nearly the same the next time.
+    """
+    from deltalake import DeltaTable, write_deltalake
+
+    rows = nested().select("id", "x", "name", "maybe", "ok", "q", "raw").with_columns(day=pl.col("id") % 3)
+    found = {}
+    with tempfile.TemporaryDirectory() as place:
+        one, four = Path(place, "one"), Path(place, "four")
+        write_deltalake(one, rows)
+        for k in range(3):
+            write_deltalake(four, rows.with_columns(x=pl.col("x") + k), mode="append", partition_by=["day"])
+        DeltaTable(four).create_checkpoint()
+        write_deltalake(four, rows, mode="overwrite")
+        for root in (one, four):
+            files = [p for p in sorted(root.rglob("*")) if p.is_file()]
+            found[root.name] = {str(p.relative_to(root)): p.read_bytes() for p in files}
+    return found
+
+
+def written_shards() -> dict[str, bytes]:
+    """Shards as `to_webdataset` writes them."""
+    images = to_column([np.full((8, 9, 3), 30 * k, np.uint8) for k in range(6)])
+    columns = {"id": [f"k{k}" for k in range(6)], "png": images, "txt": list("abcdef"), "pose.json": [{"x": 1}] * 6}
+    with tempfile.TemporaryDirectory() as place:
+        made = rd.from_dict(columns).with_columns(**{"q.npy": rd.lit([0.5, 1.5])})
+        made.to_webdataset(Path(place, "out"), key="id")
+        return {p.name: p.read_bytes() for p in sorted(Path(place, "out").rglob("*.tar"))}
+
+
+def nested_archives() -> dict[str, bytes]:
+    """Tables in archives in archives."""
+    table_file = table().write_csv().encode()
+    inner = samples_archives.tarred({"t.csv": table_file, "u/t.csv": table_file})
+    zipped = samples_archives.zipped({"t.csv": table_file, "u/t.csv": table_file})
+    return {
+        "a.zip": samples_archives.zipped({"in.tar": inner}), "a.tar": samples_archives.tarred({"in.zip": zipped}),
+        "a.tgz": gzip.compress(samples_archives.tarred({"in.zip": zipped})),
+    }  # fmt: skip
+
+
+def in_archives(path: Path) -> Any:
+    """The tables in the archive in an archive."""
+    outer, inner = ("zip", "tar") if path.suffix == ".zip" else ("tar", "zip")
+    return rd.read_csv(f"{inner}://**/t.csv::{outer}://in.{inner}::{path}")
+
+
+def video_messages(format: str) -> dict[str, bytes]:
+    return {f"a.{format}": b"".join(test_video_messages.messages(format, 24))}
+
+
+def messages_of(path: Path, on_error: str = "raise") -> Any:
+    """The frames of messages, each with as many bytes as it had before the file was damaged."""
+    format = path.suffix.removeprefix(".")
+    lengths = [len(m) for m in test_video_messages.messages(format, 24)]
+    data, ends = path.read_bytes(), list(itertools.accumulate(lengths))
+    rows = [data[end - length : end] for end, length in zip(ends, lengths)]
+    topic = pl.DataFrame(test_video_messages.topic(("a", format, rows)))
+    return rd.from_polars(topic).decode_video(on_error=on_error)
+
+
+def decoded_images(path: Path) -> Any:
+    return rd.read_images(path, on_error="collect").select("path", "width", rd.decode("data"), rd.phash("data"))
+
+
 def cosmos_files() -> dict[str, bytes]:
     video = samples_lerobot.samples()[f"v2/videos/chunk-000/{samples_lerobot.CAMERA}/episode_000000.mp4"]
     edge = {"control_weight": 0.5, "input_control": "videos/b.mp4"}
@@ -175,7 +271,7 @@ KINDS: dict[str, Kind] = {
     "text": files(*(partial(rd.read_text, mode=m, on_error="raise") for m in ("line", "paragraph")), of=lambda: TEXT),
     "documents": files(partial(rd.read_text, mode="document"), of=lambda: TEXT),
     "yaml": files(rd.read_yaml, of=lambda: YAML),
-    "calibration": files(rd.read_calibration, of=lambda: YAML),
+    "calibration": files(rd.read_calibration, of=lambda: YAML | INI),
     "msgpack": files(rd.read_msgpack, of=msgpack_files),
     "protobuf": files(protobuf_reader("varint"), of=partial(protobuf_files, "varint")),
     "protobuf_uint32": files(protobuf_reader("uint32"), of=partial(protobuf_files, "uint32")),
@@ -195,10 +291,14 @@ KINDS: dict[str, Kind] = {
     **{name: files(partial(rd.read_video, streams="all"), of=samples_video.samples, ending=ends)
        for name, ends in VIDEO_KINDS.items()},
     "lerobot": folders(*_FRAMES, of=samples_lerobot.samples),
-    "images": files(rd.read_images, partial(rd.read_images, size=(8, 8)), of=samples_images.samples),
+    **{f"{name}_messages": files(messages_of, of=partial(video_messages, name)) for name in ("h264", "h265", "av1")},
+    "images": files(rd.read_images, partial(rd.read_images, size=(8, 8)), decoded_images, of=samples_images.samples),
     "zip": files(rd.read_zip, of=samples_archives.samples, ending=".zip"),
     "tar": files(rd.read_tar, of=samples_archives.samples, ending=(".tar", ".gz", ".bz2", ".xz", ".zst")),
     "webdataset": files(rd.read_webdataset, of=samples_archives.samples, ending=(".tar", ".gz", ".zst")),
+    "webdataset_written": files(rd.read_webdataset, of=written_shards),
+    "archives": files(in_archives, of=nested_archives),
+    "delta": Kind(delta_tables, (rd.read_delta,)),
     "hdf5": files(rd.read_hdf5, partial(rd.read_hdf5, layout="datasets"), of=samples_hdf5.samples),
     "zarr": Kind(samples_zarr.folders, (rd.read_zarr,)),
     "cosmos": folders(rd.read_cosmos, of=cosmos_files, never=(".pickle",)),

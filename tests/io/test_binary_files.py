@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,24 @@ def test_types_may_be_lists_dicts_and_single_numbers(tmp_path: Path) -> None:
     assert rd.read_binary(tmp_path, {"x": "<f4", "v": ("<f4", 2)}).collect()["v"].to_list() == [[1, 2], [4, 5]]
     found = rd.sql(f"SELECT sum(value) AS s FROM read_binary('{tmp_path}', dtype => '<f4')").collect()
     assert found["s"][0] == 15
+
+
+@pytest.mark.parametrize(
+    "format", ["<Qf3fb", ">hiq2d", "!B?c4sH", "@bqhd", "=bqhd", "<2x3B4xe", "b 0q", "@cnN", " <i2xi".strip()]
+)
+def test_formats_of_struct(tmp_path: Path, format: str) -> None:
+    """As the standard library unpacks them, alignment and padding included."""
+    given = struct.Struct(format)
+    data = bytes((k * 37 + 1) % 100 for k in range(given.size * 9))  # no NaN among the numbers
+    (tmp_path / "a.bin").write_bytes(data)
+    df = rd.read_binary(tmp_path / "a.bin", given)
+    found = df.collect().drop("path", "record")
+    assert found.columns == [f"field_{k}" for k in range(found.width)]
+    flat = [[v for value in row for v in (value if isinstance(value, list) else [value])] for row in found.rows()]
+    assert flat == [list(row) for row in given.iter_unpack(data)]
+    assert pickle.loads(pickle.dumps(df)).count_rows() == 9
+    with pytest.raises(OptionError, match="no type that a column has"):
+        rd.read_binary(tmp_path / "a.bin", struct.Struct("4p"))
 
 
 def test_a_limit_and_parts_read_no_more_than_they_must(tmp_path: Path, monkeypatch) -> None:

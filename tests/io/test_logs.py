@@ -239,9 +239,8 @@ def test_remote_reads_are_few_and_large(tmp_path, monkeypatch) -> None:
 
 
 def test_chunks_far_apart_are_fetched_apart() -> None:
+    from robodf.io.coalesce import GAP, LARGEST, coalesced
     from robodf.io.files import FileReader
-    from robodf.io.logs.coalesce import GAP, LARGEST, coalesced
-    from robodf.io.logs.model import ChunkIndex
 
     asked: list[tuple[int, int]] = []
 
@@ -254,7 +253,7 @@ def test_chunks_far_apart_are_fetched_apart() -> None:
 
     places = [(0, 100), (100 + GAP, 50), (200 + 3 * GAP, 10), (5 << 30, LARGEST), ((5 << 30) + LARGEST, 7)]
     far = FileReader("far", 1 << 40, Far())
-    file = coalesced(far, [ChunkIndex(0, 1, offset, length) for offset, length in places])
+    file = coalesced(far, places)
     for offset, length in places:
         assert len(file.read_at(offset, length)) == length
     assert asked == [(0, 150 + GAP), (200 + 3 * GAP, 10), (5 << 30, LARGEST), ((5 << 30) + LARGEST, 7)]

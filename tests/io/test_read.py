@@ -224,6 +224,20 @@ def test_a_panic_of_polars_over_a_damaged_file_is_an_error_that_names_it(tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_errors_of_polars_over_damaged_files_name_them(tmp_path: Path):
+    out = io.BytesIO()
+    pl.DataFrame({"a": range(1000), "b": ["x" * 20] * 1000}).write_parquet(out, compression="zstd")
+    data = bytearray(out.getvalue())
+    data[40:80] = bytes(40)
+    (tmp_path / "a.parquet").write_bytes(data)
+    with pytest.raises(FileFormatError, match=r"a\.parquet: a file is damaged: .*out of specification"):
+        rd.read_parquet(tmp_path).collect()
+    (tmp_path / "b.csv").write_text("a,b\n" + "1,2\n" * 1000 + "x,2\n")
+    with pytest.raises(pl.exceptions.ComputeError, match="could not parse `x`") as told:
+        rd.read_csv(tmp_path / "b.csv").collect()
+    assert told.value.__notes__ == ["The query reads csv b.csv."]
+
+
 @pytest.mark.parametrize(("before", "after"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_deep_json_is_refused(tmp_path: Path, before: bytes, after: bytes):
     path = tmp_path / "a.json"

@@ -257,6 +257,10 @@ def test_frozen_video_and_scenes_are_segments(tmp_path: Path, monkeypatch: pytes
     assert df.filter(rd.col("change") > 0.2).collect()["frame_time"].cast(int).to_list() == [1_000_000_000]
     frozen = df.segment(when=rd.col("change") < 0.001, on="frame_time", by="path").collect()
     assert frozen.select(pl.col("start", "end").cast(int)).rows()[0] == (100_000_000, 900_000_000)
+    scenes = df.segment(at=rd.col("change") > 0.2, on="frame_time", by="path").collect()
+    assert scenes.select(pl.col("start", "end").cast(int), "rows").rows() == [
+        (0, 900_000_000, 10), (1_000_000_000, 2_900_000_000, 20),
+    ]  # fmt: skip
 
 
 # -- damage -----------------------------------------------------------------------------------------------------------
@@ -347,6 +351,19 @@ def test_real_files_have_the_pixels_of_pyav(real_data: Path, name: str) -> None:
     assert same(df.collect()["frame"], [p for _, _, p in expected])
     for k in random.Random(3).sample(range(len(expected)), 4):
         assert same(df.filter(rd.col("frame_index") == k).collect()["frame"], [expected[k][2]]), k
+
+
+def test_frames_here_and_there_of_all_real_files_have_the_pixels_of_pyav(real_data: Path) -> None:
+    import av
+
+    for path in sorted((real_data / "video").iterdir()):
+        found = to_arrays(rd.read_video(path).filter(rd.col("frame_index") % 23 == 4).collect()["frame"])
+        with av.open(str(path)) as container:
+            frames = enumerate(container.decode(container.streams.best("video")))  # type: ignore[arg-type]
+            wanted = [frame.to_ndarray(format="rgb24") for k, frame in frames if k % 23 == 4]  # type: ignore[union-attr]
+        pairs = list(zip(found, wanted, strict=True))
+        assert len(pairs) >= 1, path.name
+        assert all((a == b).all() for a, b in pairs), path.name
 
 
 def mutated(rounds: int) -> Iterator[tuple[str, bytes]]:

@@ -270,6 +270,21 @@ def test_a_contact_sheet_decodes_the_first_rows_only(monkeypatch: pytest.MonkeyP
     assert decoded == [16] * 20
 
 
+def test_a_contact_sheet_is_not_larger_than_a_page_bears(monkeypatch: pytest.MonkeyPatch) -> None:
+    df = rd.from_dict({"frame": [encoded(shade=k) for k in range(4)]})
+    for rows, size, columns in ((10_000, 1024, 6), (10_000, 256, 6), (100, 1024, 100)):
+        with pytest.raises(OptionError, match="more than the 67,108,864 pixels of a sheet"):
+            df.contact_sheet("frame", rows=rows, size=size, columns=columns)
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3)).astype(np.uint8)
+    sheet = rd.from_polars(pl.DataFrame({"frame": to_column([noise] * 20)})).contact_sheet("frame")
+    (whole,) = drawn(sheet._repr_html_())
+    assert whole.size == (796, 532)
+    monkeypatch.setattr(table, "BYTES", 60_000)
+    page = sheet._repr_html_()
+    assert len(page) <= 60_000
+    assert drawn(page)[0].size[0] > 100
+
+
 def test_contact_sheets_of_messages() -> None:
     image = {"height": 2, "width": 3, "encoding": "mono8", "step": 3, "data": bytes(6)}
     assert rd.from_polars(pl.DataFrame([image] * 10)).contact_sheet("data", size=8).count == 10

@@ -58,6 +58,20 @@ def test_a_gap_is_strictly_longer(runs, run) -> None:
     assert count("0ns") == [1] * 7
 
 
+def test_a_cut_before_rows(runs, run) -> None:
+    """What cuts is in the run that it begins; null cuts nothing."""
+    count = lambda **given: both(runs.segment(**given), run).select("recording", "rows").rows()  # noqa: E731
+    assert count(at=col("speed") > 0.55) == [("a", 2), ("a", 1), ("a", 2), ("b", 2)]
+    assert count(at=lambda x: x["speed"] > 0.55, when=col("speed") > 0) == [("a", 1), ("a", 1), ("a", 1), ("b", 1)]
+    assert count(at=col("speed") > 9) == [("a", 5), ("b", 2)]
+    assert count(at=col("id") == 2, gap="0.5s") == [("a", 2), ("a", 1), ("a", 2), ("b", 2)]
+    found = both(runs.with_segment(at=col("id").is_in([2, 6])), run)
+    assert dict(found.select("id", "segment").rows()) == {0: 0, 1: 0, 2: 1, 3: 1, 4: 1, 5: 0, 6: 1}
+    mean = runs.segment(at=col("speed") > col("speed").mean()).filter(recording="b")
+    assert tree(optimize(mean._plan)).startswith("Filter")  # below, the mean would be another
+    assert "Filter" not in tree(optimize(runs.segment(at=col("speed") > 9).filter(recording="b")._plan)).split("\n")[0]
+
+
 def test_with_segment_keeps_the_rows(runs, run) -> None:
     found = both(runs.with_segment(gap="0.5s"), run)
     assert found.drop("segment").equals(runs.collect())
@@ -134,7 +148,7 @@ def test_errors(runs) -> None:
         with pytest.raises(SchemaError):
             wrong()
     for wrong in (
-        lambda: runs.segment(when=True), lambda: runs.segment(gap="1s", by="log_time"),
+        lambda: runs.segment(when=True), lambda: runs.segment(at=False), lambda: runs.segment(gap="1s", by="log_time"),
         lambda: runs.rename({"recording": "start"}).segment(gap="1s", by="start"),
         lambda: runs.with_segment(gap="1s", name="id"),
         lambda: runs.segment(when=lambda x: print(x) is None),

@@ -22,6 +22,7 @@ times = st.one_of(st.none(), st.integers(0, 40))
 recordings = st.sampled_from(["a", "b", "é", None])
 truth = st.sampled_from([True, True, False, None])
 rows_of = st.lists(st.tuples(recordings, times, truth), max_size=25)
+cuts_of = st.one_of(st.none(), st.lists(st.sampled_from([True, False, False, None]), min_size=25, max_size=25))
 intervals_of = st.lists(st.tuples(recordings, times, times), max_size=10)
 types = st.sampled_from(sorted(TIMES))
 
@@ -48,7 +49,7 @@ def first_null(key):
     return tuple((value is not None, value or "") for value in key)
 
 
-def naive_segments(rows, gap, least, conditional, keyed):
+def naive_segments(rows, gap, least, conditional, keyed, cuts):
     """[(recording, index, [positions in time order])], and the times by position."""
     placed = [(r if keyed else None, t, ok, i) for i, (r, t, ok) in enumerate(rows) if t is not None]
     placed.sort(key=lambda row: (first_null((row[0],)), row[1], row[3]))
@@ -58,7 +59,7 @@ def naive_segments(rows, gap, least, conditional, keyed):
         for row in group:
             if conditional and not row[2]:
                 runs, current = [*runs, current], []
-            elif current and gap is not None and row[1] - current[-1][1] > gap:
+            elif current and ((gap is not None and row[1] - current[-1][1] > gap) or (cuts and cuts[row[3]])):
                 runs, current = [*runs, current], [row]
             else:
                 current.append(row)
@@ -69,19 +70,20 @@ def naive_segments(rows, gap, least, conditional, keyed):
 
 @SOME
 @given(rows_of, types, st.one_of(st.none(), st.integers(0, 12)), st.one_of(st.none(), st.integers(0, 10)),
-       st.booleans(), st.booleans())  # fmt: skip
-def test_segments(rows, kind, gap, least, conditional, keyed):
-    conditional = conditional or gap is None
+       st.booleans(), st.booleans(), cuts_of)  # fmt: skip
+def test_segments(rows, kind, gap, least, conditional, keyed, cuts):
+    conditional = conditional or (gap is None and cuts is None)
     dtype = TIMES[kind]
     scale = {"ns": "ns", "us": "us", "ms": "ms"}.get(getattr(dtype, "time_unit", ""))
     length = lambda n: n if n is None or scale is None else f"{n}{scale}"  # noqa: E731
     df = frame_of(
         {"recording": [r for r, _, _ in rows], "t": [t for _, t, _ in rows], "ok": [ok for _, _, ok in rows],
-         "id": [str(i) for i in range(len(rows))]}, t=dtype, ok=pl.Boolean(),
+         "new": (cuts or [None] * 25)[: len(rows)], "id": [str(i) for i in range(len(rows))]},
+        t=dtype, ok=pl.Boolean(), new=pl.Boolean(),
     )  # fmt: skip
-    wanted = naive_segments(rows, gap, least, conditional, keyed)
+    wanted = naive_segments(rows, gap, least, conditional, keyed, cuts)
     arguments = {"when": "ok" if conditional else None, "gap": length(gap), "min_duration": length(least), "on": "t",
-                 "by": "recording" if keyed else None}  # fmt: skip
+                 "by": "recording" if keyed else None, "at": "new" if cuts else None}  # fmt: skip
     table = both(df.segment(**arguments), "start", "end", "duration", "segment", "rows")
     front = (lambda r: (r,)) if keyed else (lambda r: ())
     assert table == [

@@ -14,7 +14,8 @@ import polars as pl
 from robodf.errors import FileFormatError
 from robodf.io.archives.inflate import Forward, compression
 from robodf.io.archives.members import MOST_BYTES, Archives
-from robodf.io.archives.tar_headers import CutOffArchive, Front, Member, members
+from robodf.io.archives.tar_headers import BLOCK, CutOffArchive, Front, Member, members
+from robodf.io.coalesce import coalesced
 from robodf.io.counting import read as counter
 from robodf.io.file_object import open_object
 from robodf.io.files import Paths, is_remote, list_files, open_file, own_path
@@ -137,6 +138,15 @@ def archive_members(path: str, storage: dict[str, Any]) -> tuple[list[Member], s
     return found, None
 
 
+def is_packed_tar(path: str, storage: dict[str, Any] | None) -> bool:
+    """Whether what a compressed file holds begins as an archive does."""
+    try:
+        with opened(path, storage or {}) as file:
+            return file.read(BLOCK)[257:262] == b"ustar"
+    except FileFormatError:
+        return False  # damaged from the start: whose it was nobody can say
+
+
 class Plain:
     """An archive that is not compressed: skipping reads nothing."""
 
@@ -175,9 +185,11 @@ def bodies(path: str, storage: dict[str, Any], cells: list[Cell]) -> Iterator[by
         file.counter = counter
         packed = compression(file.read_at(0, min(6, file.size))) is not None
         if not packed:
-            for offset, size in cells:
-                known = offset is not None and size is not None and size <= MOST_BYTES
-                yield file.read_at(offset, size) if known else None  # type: ignore[arg-type]
+            known = [(o, s) for o, s in cells if o is not None and s is not None and s <= MOST_BYTES]
+            near = coalesced(file, known)
+            there = set(known)
+            for cell in cells:
+                yield near.read_at(*cell) if cell in there else None  # type: ignore[misc]
             return
     yield from _bodies_forward(path, storage, cells)
 

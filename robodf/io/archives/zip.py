@@ -16,6 +16,7 @@ import polars as pl
 
 from robodf.errors import FileFormatError
 from robodf.io.archives.members import MOST_BYTES, Archives
+from robodf.io.coalesce import coalesced
 from robodf.io.counting import read as counter
 from robodf.io.file_object import open_object
 from robodf.io.files import FileReader, Paths, list_files, open_file
@@ -112,9 +113,11 @@ class ZipFiles(Archives):
     ) -> Iterator[tuple[bytes | FileFormatError | None, ...]]:
         with open_file(path, dict(self.storage)) as file:
             file.counter = counter
+            wanted = (row for row in table.iter_rows(named=True) if _refused(row) is None)
+            near = coalesced(file, (_place(file, row) for row in wanted))
             for row in table.iter_rows(named=True):
                 try:
-                    yield (member_bytes(file, row),)
+                    yield (member_bytes(near, row),)
                 except FileFormatError as error:
                     yield (error,)
 
@@ -148,16 +151,10 @@ def member_bytes(file: FileReader, row: dict) -> bytes:
     """The bytes of a member; FileFormatError where they are not what the directory says."""
     size, packed, offset = row["size"], row["compressed_size"], row["offset"]
     what = f"{file.path}: the member {row['member']!r} at offset {offset}"
-    if row["_flags"] & 1:
-        raise FileFormatError(f"{what} is encrypted; unpack the archive with its password")
-    if size > MOST_BYTES:
-        raise FileFormatError(f"{what} has {size} bytes, where {MOST_BYTES} are the most that a row may have")
-    if size > max(ALWAYS_ALLOWED, MAX_EXPANSION * packed):
-        raise FileFormatError(
-            f"{what} has {packed} bytes that become {size}, which is not believed; unpack the archive if it is right"
-        )
-    whole = _LOCAL.size + 4 * len(row["member"]) + _SPARE + packed
-    data = file.read_at(offset, min(whole, file.size - offset))
+    refused = _refused(row)
+    if refused is not None:
+        raise FileFormatError(f"{what} {refused}")
+    data = file.read_at(*_place(file, row))
     start = _body_at(data, what)
     body = data[start : start + packed]
     if len(body) < packed:
@@ -171,6 +168,24 @@ def member_bytes(file: FileReader, row: dict) -> bytes:
     if zlib.crc32(found) != row["_crc"]:
         raise FileFormatError(f"{what} differs from its checksum: it is damaged")
     return found
+
+
+def _refused(row: dict) -> str | None:
+    """Why the bytes of a member are not read."""
+    size, packed = row["size"], row["compressed_size"]
+    if row["_flags"] & 1:
+        return "is encrypted; unpack the archive with its password"
+    if size > MOST_BYTES:
+        return f"has {size} bytes, where {MOST_BYTES} are the most that a row may have"
+    if size > max(ALWAYS_ALLOWED, MAX_EXPANSION * packed):
+        return f"has {packed} bytes that become {size}, which is not believed; unpack the archive if it is right"
+    return None
+
+
+def _place(file: FileReader, row: dict) -> tuple[int, int]:
+    """Offset and length of what is read of a member: its header, with room for what that may have, and its bytes."""
+    whole = _LOCAL.size + 4 * len(row["member"]) + _SPARE + row["compressed_size"]
+    return row["offset"], min(whole, file.size - row["offset"])
 
 
 def member_start(file: FileReader, row: dict) -> int:

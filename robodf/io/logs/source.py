@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from robodf.io.coalesce import coalesced
 from robodf.io.counting import read
 from robodf.io.error_log import ErrorLog
 from robodf.io.files import FileReader
 from robodf.io.indexed_files import together
-from robodf.io.logs.coalesce import coalesced
 from robodf.io.logs.containers import container, format_of
 from robodf.io.logs.files import State, counted, state_of, summaries, summary_of
 from robodf.io.logs.locating import Located, fetching, known_by_heads, numberable, taken_apart
@@ -227,7 +227,7 @@ class LogSource(Source):
             summary = summary_of(self.paths[k], self.formats[k], self.state[k], self.on_error, self.storage)
             wanted = [(summary.chunks[int(chunks[run[0]])], messages[run]) for run in _runs_of(chunks[part], part)]
             with counted(self.paths[k], self.formats[k], self.storage, self.on_error) as file:
-                reader = coalesced(file, [chunk for chunk, _ in wanted]) if file.local is None else file
+                reader = coalesced(file, _places(chunk for chunk, _ in wanted))
                 for frame, problems in self._reading(k, reader, summary, self._base, request, schema).fetched(wanted):
                     for problem in problems:
                         self.log.add(*problem)
@@ -299,8 +299,7 @@ class LogSource(Source):
         left = request.limit
         for k, summary, _, chunks in self._chosen(selection):
             with counted(self.paths[k], self.formats[k], self.storage, self.on_error) as file:
-                far = file.local is None and left is None
-                reader = coalesced(file, chunks) if far else file
+                reader = coalesced(file, _places(chunks)) if left is None else file
                 reading = self._reading(k, reader, summary, selection, request, schema)
                 for frame, problems in reading.frames(chunks, left):
                     for problem in problems:
@@ -367,6 +366,10 @@ def log_source(paths: list[str], topic: str | None, start: Any, end: Any, on_err
     for path, error in damaged or ():
         log.add(path, error)
     return source
+
+
+def _places(chunks: Iterable[ChunkIndex]) -> Iterator[tuple[int, int]]:
+    return ((chunk.offset, chunk.length + chunk.message_index_length) for chunk in chunks)
 
 
 def _runs_of(values: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:

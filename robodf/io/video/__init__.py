@@ -64,7 +64,8 @@ def read_video(
         - `sharpness`: the variance of its Laplacian; what is blurred has little. Compare it within one camera;
         - `exposure`: its mean, from 0 (black) to 1;
         - `change`: the mean difference to the frame that was shown before, from 0 to 1; null of the first frame. Frozen
-          video has (almost) none, and a new scene has much: `df.segment(when=rd.col("change") < 0.2, ...)`;
+          video has (almost) none, and a new scene has much:
+          `df.segment(at=rd.col("change") > 0.2, on="frame_time", by="path")` has a row for each scene;
         - `luma_hash`: the perceptual hash of `rd.phash`, for near duplicates: `df.dedup`.
     on_error
         "raise": FileFormatError for a file that is damaged, or a frame that cannot be decoded. "skip" and "collect":

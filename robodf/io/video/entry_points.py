@@ -24,7 +24,23 @@ def starts(codec: str, extradata: bytes) -> Callable[[memoryview], bool | None] 
         return _av1
     if codec == "vp8":
         return _vp8
+    if codec == "vp9":
+        return _vp9
     return None
+
+
+def closed(codec: str) -> Callable[[memoryview], bool]:
+    """A function of a packet at which decoding can start: whether what follows it needs nothing before it.
+
+    After others come pictures that are shown before it and need what is before it.
+    """
+    if codec == "h264":
+        idr = _of_units(b"", 4, _h264_idr)
+    elif codec == "hevc":
+        idr = _of_units(b"", 21, _hevc_idr)
+    else:
+        return lambda packet: True
+    return idr
 
 
 def _of_units(extradata: bytes, at: int, decide: Callable[[memoryview], bool | None]) -> Callable[[memoryview], bool]:
@@ -71,6 +87,11 @@ def _h264(unit: memoryview) -> bool | None:
     return kind == 5 if 1 <= kind <= 5 else None
 
 
+def _h264_idr(unit: memoryview) -> bool | None:
+    kind = unit[0] & 0x1F if unit else 0
+    return kind == 5 if 1 <= kind <= 5 else None
+
+
 def _recovers(messages: memoryview) -> bool:
     """ITU-T H.264, D.1.8: a recovery point after no frame. The message is first in its unit, or behind others."""
     at = 0
@@ -88,6 +109,12 @@ def _hevc(unit: memoryview) -> bool | None:
     """ITU-T H.265, table 7-1: types 0 to 31 are slices, 16 to 21 those of pictures where decoding can start."""
     kind = unit[0] >> 1 & 0x3F if unit else 63
     return 16 <= kind <= 21 if kind <= 31 else None
+
+
+def _hevc_idr(unit: memoryview) -> bool | None:
+    """ITU-T H.265, 7.4.2.2: 16 to 18 are pictures after which leading ones are left out, 19 and 20 have none."""
+    kind = unit[0] >> 1 & 0x3F if unit else 63
+    return 16 <= kind <= 20 if kind <= 31 else None
 
 
 def _av1(packet: memoryview) -> bool:
@@ -117,3 +144,11 @@ def _vp8(packet: memoryview) -> bool | None:
     if len(packet) < 3:
         return False
     return not packet[0] & 1 if packet[0] >> 4 & 1 else None
+
+
+def _vp9(packet: memoryview) -> bool:
+    """VP9 bitstream specification, 6.2: no frame is repeated, and it is a key frame."""
+    if not len(packet) or packet[0] >> 6 != 2:
+        return False
+    further = 5 if packet[0] & 0x30 == 0x30 else 4  # bits before; of profile 3 one is reserved
+    return packet[0] >> (7 - further) & 1 == 0 and packet[0] >> (6 - further) & 1 == 0

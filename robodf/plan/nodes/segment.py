@@ -12,11 +12,14 @@ from robodf.plan.nodes.filter import Filter
 from robodf.plan.nodes.unique import constant_in_groups
 from robodf.plan.spread import AS_INPUT, Groups, Order, Spread, window_keys
 
-_INSIDE, _START, _RUN, _LONG, _POSITION = (f"__robodf_{name}" for name in "inside start run long position".split())
+_INSIDE, _CUT, _START, _RUN, _LONG, _POSITION = (
+    f"__robodf_{name}" for name in "inside cut start run long position".split()
+)
 
 
 class _Segmented(Plan):
-    """A run ends where `when` is not true, where rows are more than `gap` apart, and with the group of `by`.
+    """A run ends where `when` is not true, where rows are more than `gap` apart, and with the group of `by`; and before
+    a row for which `at` is true.
 
     `gap` and `min_duration` are in the units of the column `on`. Rows without a time are in no run.
     """
@@ -27,9 +30,10 @@ class _Segmented(Plan):
     when: Expr | None
     gap: int | None
     min_duration: int | None
+    at: Expr | None
 
     def _runs(self, frame: pl.LazyFrame) -> pl.LazyFrame:
-        """The rows of `frame`, which has `_INSIDE`, in time order in each group, with the number of their run."""
+        """The rows of `frame`, which has the marks, in time order in each group, with the number of their run."""
         inside, time = pl.col(_INSIDE), ticks(pl.col(self.on), self.input.schema[self.on])
         cut = ~inside.shift(1, fill_value=False)
         for name in self.by:
@@ -37,30 +41,39 @@ class _Segmented(Plan):
         if self.gap is not None:
             apart = time - time.shift(1)
             cut = cut | (apart > self.gap) | (apart < 0)  # times are in order: less than nothing is an overflow
+        if self.at is not None:
+            cut = cut | pl.col(_CUT)
         ordered = frame.sort(*self.by, self.on, maintain_order=True)
         return ordered.with_columns((inside & cut).alias(_START)).with_columns(pl.col(_START).cum_sum().alias(_RUN))
 
-    def _inside(self) -> pl.Expr:
+    def _marks(self) -> list[pl.Expr]:
+        """Of each row whether it may be in a run, and whether one is cut before it."""
         there = pl.col(self.on).is_not_null()
-        return (there if self.when is None else there & self.when.polars.fill_null(False)).alias(_INSIDE)
+        inside = there if self.when is None else there & self.when.polars.fill_null(False)
+        return [inside.alias(_INSIDE), *([] if self.at is None else [self.at.polars.fill_null(False).alias(_CUT)])]
+
+    @property
+    def _conditions(self) -> tuple[Expr, ...]:
+        return tuple(e for e in (self.when, self.at) if e is not None)
 
     def _used(self) -> Names:
-        return frozenset((*self.by, self.on)) | (self.when.columns if self.when is not None else frozenset())
+        return frozenset((*self.by, self.on)).union(*(e.columns for e in self._conditions))
 
     def push(self, predicate: Expr) -> Plan | None:
         if not predicate.columns or not constant_in_groups(predicate, frozenset(self.by), self.input.schema):
             return None
-        if self.when is not None and not self.when.rowwise:  # it reads the rows of other groups as well
+        if not all(e.rowwise for e in self._conditions):  # it reads the rows of other groups as well
             return None
         return self.replace(input=Filter(self.input, predicate))
 
     def _in_groups(self, order: Order) -> tuple[Spread, ...]:
-        whole = self.when is not None and not self.when.rowwise and window_keys((self.when,)) is None
-        if not self.by or whole:
+        wide = tuple(e for e in self._conditions if not e.rowwise)
+        windows = window_keys(wide) if wide else ()
+        if not self.by or windows is None:
             return ()
         keys: tuple[Expr, ...] = tuple(map(Col, self.by))
-        if self.when is not None and not self.when.rowwise:
-            keys = tuple(k for k in keys if any(k is other for other in window_keys((self.when,)) or ()))
+        if wide:
+            keys = tuple(k for k in keys if any(k is other for other in windows))
         return (Groups((keys,), order),) if keys else ()
 
     def in_memory(self) -> str | None:
@@ -70,6 +83,7 @@ class _Segmented(Plan):
         parts = [f"on {self.on}"]
         parts += [f"by {', '.join(self.by)}"] if self.by else []
         parts += [f"when {self.when!r}"] if self.when is not None else []
+        parts += [f"at {self.at!r}"] if self.at is not None else []
         parts += [f"gap={self.gap}"] if self.gap is not None else []
         parts += [f"min_duration={self.min_duration}"] if self.min_duration is not None else []
         return f"{type(self).__name__} {' '.join(parts)}"
@@ -85,10 +99,11 @@ class Segments(_Segmented):
     when: Expr | None
     gap: int | None
     min_duration: int | None
+    at: Expr | None
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         time, dtype = pl.col(self.on), self.input.schema[self.on]
-        rows = self._runs(inputs[0].select(*self.by, self.on, self._inside()).filter(time.is_not_null()))
+        rows = self._runs(inputs[0].select(*self.by, self.on, *self._marks()).filter(time.is_not_null()))
         table = (
             rows.filter(_INSIDE)
             .group_by(_RUN, maintain_order=True)
@@ -131,6 +146,7 @@ class WithSegment(_Segmented):
     when: Expr | None
     gap: int | None
     min_duration: int | None
+    at: Expr | None
     name: str
 
     passes_paths = True
@@ -139,7 +155,7 @@ class WithSegment(_Segmented):
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         from robodf.plan.nodes.rows import numbered
 
-        rows = self._runs(numbered(inputs[0].with_columns(self._inside()), _POSITION, 0))
+        rows = self._runs(numbered(inputs[0].with_columns(self._marks()), _POSITION, 0))
         if self.min_duration is not None:
             time = ticks(pl.col(self.on), self.input.schema[self.on])
             inside = pl.col(_INSIDE)

@@ -1,21 +1,21 @@
-"""Few, large reads of a remote file: chunks that lie close together are fetched at once."""
+"""Few, large reads of a remote file: pieces that lie close together are fetched at once."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from threading import Lock
 
 from robodf.io.files import FileReader
-from robodf.io.logs.model import ChunkIndex
 
-GAP = 256 << 10  # bytes between two chunks that are rather fetched than asked around
-LARGEST = 16 << 20  # bytes of one fetch of several chunks
+GAP = 256 << 10  # bytes between two pieces that are rather fetched than asked around
+LARGEST = 16 << 20  # bytes of one fetch of several pieces
 
 
 @dataclass
 class _Run:
-    """Chunks that are fetched together; the bytes are kept until each chunk was read once."""
+    """Pieces that are fetched together; the bytes are kept until each was read once."""
 
     start: int
     end: int
@@ -24,23 +24,28 @@ class _Run:
     lock: Lock = field(default_factory=Lock)
 
 
-def coalesced(file: FileReader, chunks: list[ChunkIndex]) -> FileReader:
-    """The file, with its reads of these chunks served by fewer, larger ones; other reads pass through."""
-    return FileReader(file.path, file.size, _Coalesced(file, chunks), file.local)
+def coalesced(file: FileReader, pieces: Iterable[tuple[int, int]]) -> FileReader:
+    """The file, with its reads of these pieces (offset, length) served by fewer, larger ones; others pass through.
+
+    Each piece is to be read, else what was fetched with it is kept as long as the file. A local file stays as it is.
+    """
+    if file.local is not None:
+        return file
+    return FileReader(file.path, file.size, _Coalesced(file, pieces))
 
 
 class _Coalesced:
-    def __init__(self, file: FileReader, chunks: list[ChunkIndex]):
+    def __init__(self, file: FileReader, pieces: Iterable[tuple[int, int]]):
         self._file = file
         self._runs: list[_Run] = []
-        for chunk in sorted(chunks, key=lambda c: c.offset):
-            end = min(chunk.offset + chunk.length + chunk.message_index_length, file.size)
+        for offset, length in sorted(pieces):
+            end = min(offset + length, file.size)
             last = self._runs[-1] if self._runs else None
-            if last and chunk.offset - last.end <= GAP and end - last.start <= LARGEST:
+            if last and offset - last.end <= GAP and end - last.start <= LARGEST:
                 last.end = max(last.end, end)
                 last.readers += 1
             else:
-                self._runs.append(_Run(chunk.offset, end))
+                self._runs.append(_Run(offset, end))
         self._starts = [run.start for run in self._runs]
 
     def close(self) -> None:
@@ -52,7 +57,7 @@ class _Coalesced:
         if run is None or offset + length > run.end:
             return self._file.read_at(offset, length)
         with run.lock:  # of several threads that need it one fetches it
-            if run.readers <= 0:  # a chunk that is read again
+            if run.readers <= 0:  # a piece that is read again
                 return self._file.read_at(offset, length)
             if run.data is None:
                 run.data = self._file.read_at(run.start, run.end - run.start)
