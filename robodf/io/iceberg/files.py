@@ -13,7 +13,6 @@ import polars as pl
 
 from robodf.errors import FileFormatError
 from robodf.io.ahead import in_order
-from robodf.io.files import StorageOptions
 from robodf.io.iceberg.columns import Origin, origins
 from robodf.io.iceberg.deletes import Deletes, deleted_rows
 from robodf.io.iceberg.types import Field
@@ -111,10 +110,11 @@ class IcebergFiles(LoggedFiles):
         yield None
 
     def _deleted(self, numbers: Sequence[int]) -> Callable[[pl.Series], pl.Series] | None:
-        if not any(self.deletes[k] for k in numbers):
-            return None
-        by_number = {self._number(k): (self.deletes[k], self._rows_in(k)) for k in numbers}
-        return NotDeleted(by_number, dict(self.storage))
+        """Deletes are read now, before the rows: what is wrong with them is told as such."""
+        some = [k for k in numbers if self.deletes[k]]
+        storage = dict(self.storage)
+        found = {self._number(k): deleted_rows(self.deletes[k], storage, self._rows_in(k)) for k in some}
+        return NotDeleted(found) if found else None
 
     def _rows_in(self, k: int) -> int:
         """The rows of a whole file."""
@@ -147,29 +147,22 @@ class IcebergFiles(LoggedFiles):
 
 
 class NotDeleted:
-    """Of the locators of rows in some files, whether these are still there. Deletes are read when it is first asked."""
+    """Of the locators of rows in some files, whether these are still there: `deleted` are rows by the file's number."""
 
-    def __init__(self, files: Mapping[int, tuple[tuple[Deletes, ...], int]], storage: StorageOptions):
-        self._files, self._storage = files, storage
-        self._deleted: dict[int, np.ndarray] = {}
+    def __init__(self, deleted: Mapping[int, np.ndarray]):
+        self._deleted = deleted
 
     def __call__(self, locators: pl.Series) -> pl.Series:
-        all_of = locators.to_numpy()
+        all_of = locators.fill_null(0).to_numpy()  # Polars asks for the least of row groups too, which may not be known
         there = np.ones(len(all_of), bool)
         numbers = all_of >> np.uint64(ROWS)
         for number in np.unique(numbers).tolist():
-            deleted = self._of(number)
+            deleted = self._deleted.get(number)
+            if deleted is None or not len(deleted):
+                continue
             here = np.flatnonzero(numbers == number)
             rows = (all_of[here] & np.uint64((1 << ROWS) - 1)).astype(np.int64)
-            if len(deleted):
-                at = np.searchsorted(deleted, rows)
-                at[at == len(deleted)] = 0
-                there[here] = deleted[at] != rows
+            at = np.searchsorted(deleted, rows)
+            at[at == len(deleted)] = 0
+            there[here] = deleted[at] != rows
         return pl.Series(locators.name, there)
-
-    def _of(self, number: int) -> np.ndarray:
-        found = self._deleted.get(number)
-        if found is None:
-            deletes, rows = self._files[number]
-            found = self._deleted[number] = deleted_rows(deletes, self._storage, rows)
-        return found
