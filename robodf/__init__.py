@@ -37,6 +37,7 @@ from robodf.io.clouds import (
 from robodf.io.cosmos import read_cosmos
 from robodf.io.delta import read_delta
 from robodf.io.hdf5 import open_hdf5, read_hdf5
+from robodf.io.iceberg import read_iceberg
 from robodf.io.images import read_images
 from robodf.io.lerobot import read_lerobot
 from robodf.io.msgpack_files import read_msgpack
@@ -107,6 +108,7 @@ __all__ = [
     "read_delta",
     "read_images",
     "read_hdf5",
+    "read_iceberg",
     "read_ipc",
     "read_json",
     "read_lerobot",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -15,8 +14,9 @@ from urllib.parse import unquote, urlsplit
 import polars as pl
 
 from robodf.errors import FileFormatError, NoFilesError, OptionError, listing
-from robodf.io.files import StorageOptions, filesystem, fingerprint, is_remote, open_file
-from robodf.io.table_log import LoggedFiles
+from robodf.io.delta_facts import facts_of
+from robodf.io.files import StorageOptions, is_remote, open_file
+from robodf.io.table_log import LoggedFiles, states
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 _LOG = "_delta_log"
 _KNOWN = frozenset("columnMapping deletionVectors timestampNtz v2Checkpoint vacuumProtocolCheck".split())
 """Features of readers that change nothing here, or that are looked at: a mapping, deletion vectors of live files."""
-
-_REQUESTS = 16  # files of a store that are looked at at the same time
 
 
 def read_delta(
@@ -39,7 +37,8 @@ def read_delta(
     """A lazy frame of a Delta table: the rows of its newest version, of the one numbered, or of the one at a time.
 
     The log is read now, of the data nothing. Values of partition columns are those in the log, so that a filter on
-    them leaves out files before any is opened; for the rest it is as `read_parquet`: row groups are skipped by
+    them leaves out files before any is opened, and so do filters that the least and greatest values and the null counts
+    exclude which the log has of other columns; for the rest it is as `read_parquet`: row groups are skipped by
     statistics, large columns fetched late. A column that a file lacks is null. Rows are in the order of the partition
     values, then of the time at which their file was added, then of its name.
 
@@ -114,14 +113,18 @@ def delta_files(path: str, version: int | str | datetime | None, storage: Storag
         "parquet",
         tuple(paths),
         storage=tuple(sorted((storage or {}).items())),
-        state=_states(paths, storage, where),
+        state=states(paths, storage, where, _GONE),
         columns=tuple(schema.items()),
         of_file=keys,
         values=tuple(added.select(_named(keys)).rows()) if keys else (),
         counts=tuple(added["num_records"]),
         table=f"delta {where}",
         kind="delta",
+        facts=facts_of(added, {name: dtype for name, dtype in schema.items() if name not in keys}),
     )
+
+
+_GONE = "they were removed since (VACUUM deletes the files of old versions). Read a newer version, or restore them"
 
 
 def _named(keys: tuple[str, ...]) -> list[str]:
@@ -231,31 +234,6 @@ def _located(root: str, told: str, where: str) -> str:
             f"{where}: its log names {told!r}; the format has paths below the table, and absolute ones as URLs alone"
         )
     return f"{root}/{path}"
-
-
-def _states(paths: list[str], storage: StorageOptions, where: str) -> tuple:
-    """Size and time of change of each file; NoFilesError where one is not there any more."""
-
-    def state(path: str) -> tuple | None:
-        try:
-            return fingerprint(path, storage)
-        except NoFilesError:
-            return None
-
-    if any(map(is_remote, paths)):
-        filesystem(paths[0], storage)  # made once, not by each thread
-        with ThreadPoolExecutor(_REQUESTS) as pool:
-            found = list(pool.map(state, paths))
-    else:
-        found = [state(path) for path in paths]
-    missing = [path for path, known in zip(paths, found) if known is None]
-    if missing:
-        raise NoFilesError(
-            f"{where}: {len(missing)} of its {len(paths)} files are not there any more, such as {missing[0]}: "
-            "they were removed since (VACUUM deletes the files of old versions). Read a newer version, or restore "
-            "them"
-        )
-    return tuple(found)
 
 
 def _first_line(error: BaseException) -> str:

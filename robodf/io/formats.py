@@ -91,6 +91,8 @@ FORMATS: tuple[Format, ...] = (
     Format("webdataset", "robodf.io.archives.webdataset:read_webdataset", TAR_FILES),  # by name: it is a TAR archive
     Format("hdf5", "robodf.io.hdf5:read_hdf5", (".hdf5", ".h5", ".hdf", ".he5"), ((0, b"\x89HDF\r\n\x1a\n"),)),
     Format("delta", "robodf.io.delta:read_delta", folder="robodf.io.delta:is_delta"),
+    # After Delta: a Delta table may have metadata of Iceberg beside its log, which is what counts.
+    Format("iceberg", "robodf.io.iceberg:read_iceberg", folder="robodf.io.iceberg:is_iceberg"),
     Format("zarr", "robodf.io.zarr:read_zarr", folder="robodf.io.zarr:is_zarr"),
 )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -11,7 +10,7 @@ import polars as pl
 from robodf.errors import FileFormatError
 from robodf.io.files import FileReader, StorageOptions, open_file
 from robodf.io.source import Request
-from robodf.plan.comparison import as_comparison
+from robodf.plan.excluding import Known, excludes, held, ordered_alike
 from robodf.plan.expr import Expr
 
 _MAGIC = b"PAR1"
@@ -68,7 +67,8 @@ def _row_group(
     if predicates:
         # Arrow ends the process when it is asked for statistics of another type than the column has.
         sound = [c for k, c in enumerate(columns) if c.physical_type == types.column(k).physical_type]
-        excluded = any(_excludes(sound, p, schema) for p in predicates)
+        known = {name: _known(sound, name, schema[name]) for p in predicates for name in p.columns & schema.keys()}
+        excluded = any(excludes(p, schema, known.get, group.num_rows) for p in predicates)
     return RowGroup(first, group.num_rows, sum(size for _, size in sizes), read, excluded)
 
 
@@ -121,45 +121,24 @@ def read_footer(file: FileReader) -> Footer:
         raise _damaged(file.path, error) from error
 
 
-def _excludes(columns: list, predicate: Expr, schema: Mapping[str, pl.DataType]) -> bool:
-    """True where the statistics of a row group say that no row satisfies `column <op> constant`."""
-    found = as_comparison(predicate)
-    if found is None:
-        return False
-    name, op, value = found
-    dtype = schema.get(name)
-    if dtype is None or "." in name or not _ordered_alike(dtype):  # a dot: a field of a struct may have that path
-        return False
-    if dtype.is_float() and op in (">", ">="):
-        return False  # statistics leave out NaN, which Polars has above all numbers
-    for column in columns:
-        bounds = _bounds(column) if column.path_in_schema == name else None
-        if bounds is None or type(bounds[0]) is not type(value):
-            continue
-        low, high = bounds
-        if isinstance(value, datetime) and len({t.tzinfo is None for t in (low, high, value)}) > 1:
-            return False
-        return {"<": low >= value, "<=": low > value, ">": high <= value, ">=": high < value,
-                "==": value < low or value > high}.get(op, False)  # fmt: skip
-    return False
-
-
-def _bounds(column: Any) -> tuple[Any, Any] | None:
-    """The least and the greatest value of a column of a row group; None where its statistics do not tell."""
-    stats = column.statistics
-    if stats is None or not stats.has_min_max:
+def _known(columns: list, name: str, dtype: pl.DataType) -> Known | None:
+    """What the statistics of a row group say of a column."""
+    if "." in name or not ordered_alike(dtype):  # a dot: a field of a struct may have that path
         return None
+    column = next((column for column in columns if column.path_in_schema == name), None)
+    stats = None if column is None else column.statistics
+    if stats is None:
+        return None
+    low, high = _bounds(stats) if stats.has_min_max else (None, None)
+    if isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns":
+        low = high = None  # Python's times end at microseconds
+    nulls = stats.null_count if stats.has_null_count else None
+    return Known(held(low, dtype), held(high, dtype, up=True), nulls)  # statistics leave out NaN
+
+
+def _bounds(stats: Any) -> tuple[Any, Any]:
+    """The least and the greatest value of a column of a row group; None where its statistics do not tell."""
     try:
         return stats.min, stats.max
     except (ValueError, OverflowError):  # texts that are not UTF-8, times that Python does not have
-        return None
-
-
-def _ordered_alike(dtype: pl.DataType) -> bool:
-    """Whether the statistics are in the order that Polars compares by: that of an Enum is not that of its texts.
-
-    Nor are those of a nanosecond had exactly: Python's times end at microseconds.
-    """
-    if isinstance(dtype, pl.Datetime):
-        return dtype.time_unit != "ns"
-    return dtype.is_integer() or dtype.is_float() or isinstance(dtype, (pl.Boolean, pl.String, pl.Date))
+        return None, None

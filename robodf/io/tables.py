@@ -113,7 +113,8 @@ class TableFiles(Source):
         """Row groups and column chunks that the predicates and columns leave, from the footers."""
         kept = groups = read = total = rows = total_rows = 0
         for k, path in enumerate(self.paths):
-            for group in row_groups(path, None, request, self._in_file, self.rows[k] if self.rows else None):
+            asked, within = self._asked(k, request), self.rows[k] if self.rows else None
+            for group in row_groups(path, None, asked, self._held(k), within):
                 groups, total, total_rows = groups + 1, total + group.total_bytes, total_rows + group.rows
                 if not group.excluded:
                     kept, read, rows = kept + 1, read + group.bytes, rows + group.rows
@@ -128,6 +129,14 @@ class TableFiles(Source):
         """The columns that the files hold; those of the path hide theirs."""
         hidden = {*self._hive, dict(self.options).get("include_file_paths")}
         return {name: dtype for name, dtype in self.schema.items() if name not in hidden}
+
+    def _held(self, k: int) -> Mapping[str, pl.DataType]:
+        """The columns of one file, by its own names."""
+        return self._in_file
+
+    def _asked(self, k: int, request: Request) -> Request:
+        """A request by the names of one file, with the predicates that its statistics can judge."""
+        return request
 
     # -- parts ------------------------------------------------------------------------------------------------
 
@@ -151,7 +160,7 @@ class TableFiles(Source):
         return range(len(self.paths))
 
     def _row_group_splits(self, k: int, request: Request, within: Rows | None) -> Iterator[Split]:
-        groups = row_groups(self.paths[k], dict(self.storage), request, self._in_file, within)
+        groups = row_groups(self.paths[k], dict(self.storage), self._asked(k, request), self._held(k), within)
         for rows, size in runs(groups, RUN):
             yield Split(self.paths[k], (k, rows), rows[1], size)
 
@@ -217,6 +226,11 @@ class TableFiles(Source):
             raise FileFormatError(f"{path}: {str(error).splitlines()[0]}") from error
 
     @property
+    def _most_rows(self) -> int:
+        """How many rows there are, or more."""
+        return self.count(()) or 0
+
+    @property
     def _remote(self) -> bool:
         return any(map(is_remote, self.paths))
 
@@ -246,7 +260,7 @@ class TableFiles(Source):
         """The rows of a request: those that the predicates leave are counted, then fetched if they are few."""
         light = replace(request, columns=tuple(c for c in request.columns if c not in late), locator=True)
         left = run(self._by_polars(replace(light, columns=())).select(pl.len())).item()
-        rows = self.count(()) or 0
+        rows = self._most_rows
         if left and not worth(self.fetching(late, left / max(left, rows)), self._remote):
             yield from run_in_batches(self._by_polars(request), _ROWS_AT_ONCE)
             return

@@ -41,7 +41,7 @@ def narrowed(known: Bounds, predicates: Iterable[Expr], column: str, dtype: pl.D
     for predicate in predicates:
         found = as_comparison(predicate)
         if found is not None and found[0] == column:
-            known = both(known, _of(found[1], found[2], _slack(predicate, dtype), dtype))
+            known = both(known, _of(found[1], found[2], slack(predicate, dtype), dtype))
     return known
 
 
@@ -67,7 +67,7 @@ def _of(op: str, constant: Any, slack: int, dtype: pl.DataType) -> Bounds:
     )
 
 
-def _slack(predicate: Expr, dtype: pl.DataType) -> int:
+def slack(predicate: Expr, dtype: pl.DataType) -> int:
     """By how many ns a comparison of times may be off: Polars compares in the coarser of the two units."""
     if not isinstance(dtype, pl.Datetime):
         return 0
