@@ -81,6 +81,13 @@ QUERIES: dict[str, Callable[[Inputs], Frame]] = {
         .head(100)
         .select("frame_index", "reward", "frame")
     ),
+    "frames_of_tasks": lambda t: (
+        t["video"]
+        .join(t["steps"], on="frame_index")
+        .group_by("task_index")
+        .agg(frames=rd.len(), last=col("frame_time").max())
+        .sort("task_index")
+    ),
     "episodes": lambda t: (
         t["steps"]
         .group_by("episode_index")
