@@ -15,7 +15,7 @@ PYTEST = -m pytest -n $(JOBS) -m "not slow and not ray and not gpu"
 PYTEST_RAY = -m pytest -m "ray and not slow"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-polars-1.44 test-gpu-plan test-gpu lint types bench notebook clean
+.PHONY: help demo test test-long test-polars-1.44 test-gpu-plan test-gpu lint types bench bench-gpu notebook clean
 
 help:  ## show this list
 	@echo "make demo    write recordings, run the main job over them, print each step"
@@ -68,6 +68,11 @@ types: $(VENV)/.installed  ## pyright
 bench: $(VENV)/.installed  ## benchmarks against other libraries
 	$(VENV)/bin/python -m benchmarks.run
 
+# Data, 4 GB of it, is made once. Where there is no GPU both say so, and measure nothing.
+bench-gpu: $(VENV_GPU)/.installed  ## queries and kernels on a GPU beside Polars and the processor: needs an NVIDIA GPU
+	$(VENV_GPU)/bin/python -m benchmarks.gpu --full --write
+	$(VENV_GPU)/bin/python -m benchmarks.gpu_kernels --full --write
+
 notebook: $(VENV)/.installed  ## write the .ipynb of each notebook from its .py
 	$(VENV)/bin/jupytext --to ipynb notebooks/*.py
 
@@ -104,7 +109,7 @@ $(VENV_144)/.installed: pyproject.toml
 	$(call build,$(VENV_144),"polars==1.44.*")
 
 $(VENV_GPU)/.installed: pyproject.toml
-	$(call build,$(VENV_GPU),--editable ".[gpu]")
+	$(call build,$(VENV_GPU),--editable ".[gpu]" tpchgen-cli)
 
 $(VENV_GPU_PLAN)/.installed: pyproject.toml requirements/gpu-plan.txt
 	$(call build,$(VENV_GPU_PLAN),"polars==1.44.2")

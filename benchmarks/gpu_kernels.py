@@ -27,6 +27,8 @@ from robodf.dedup import asked
 from robodf.errors import DeviceError
 
 TURNS = 3
+KEYS = "keys of these texts"
+GOAL, CORES = 10.0, 16  # times, against so many cores, on the kernel of fuzzy dedup
 COSINE, ASKED = 0.9, 100_000
 
 
@@ -45,30 +47,40 @@ def main() -> int:
         return 0
     report = Report("gpu_kernels", "robodf's kernels on a GPU", options)
     report.say(f"GPU: {name}, {human(free)} free. {pl.thread_pool_size()} threads of the processor.\n")
-    rows = []
+    rows, reached = [], ""
     for title, made in (
         ("fuzzy dedup, from host text", fuzzy(options.documents)),
-        ("keys of these texts", keys(options.documents)),
+        (KEYS, keys(options.documents)),
         ("cosine search, d = 256", cosine(options.vectors)),
         ("voxel downsample", voxels(options.points)),
     ):
         size, run = made
-        rows.append([title, size, *compared(title, run)])
+        cpu, gpu = compared(title, run)
+        rows.append([title, size, f"{cpu:.3f} s", f"{gpu:.3f} s", f"{cpu / gpu:.1f}"])
+        if title == KEYS:
+            reached = goal(cpu / gpu, pl.thread_pool_size())
     report.table(["task", "size", "processor", "GPU", "times as fast"], rows)
+    report.say(f"Goal, {GOAL:g} times {CORES} cores on the keys of fuzzy dedup: {reached}.")
     report.end()
     return 0
 
 
-def compared(title: str, run: Callable[[str], Any]) -> list[str]:
-    """Medians of both engines and their ratio. AssertionError where the results differ."""
+def goal(times: float, threads: int) -> str:
+    """Whether the goal was reached, by the processor that was measured."""
+    if threads < CORES:
+        return f"not to be said, as the processor had {threads} threads ({times:.1f} times)"
+    return f"{'pass' if times >= GOAL else '**missed**'} ({times:.1f} times {threads} threads)"
+
+
+def compared(title: str, run: Callable[[str], Any]) -> tuple[float, float]:
+    """Median seconds of the processor and the GPU. AssertionError where the results differ."""
     first = {engine: run(engine) for engine in ("local", "gpu")}
     same(title, first["local"], first["gpu"])
     times: dict[str, list[float]] = {"local": [], "gpu": []}
     for turn in range(TURNS):
         for engine in ("local", "gpu") if turn % 2 == 0 else ("gpu", "local"):
             times[engine].append(seconds(lambda e=engine: run(e)))
-    cpu, gpu = (statistics.median(times[engine]) for engine in ("local", "gpu"))
-    return [f"{cpu:.3f} s", f"{gpu:.3f} s", f"{cpu / gpu:.1f}"]
+    return statistics.median(times["local"]), statistics.median(times["gpu"])
 
 
 def same(title: str, one: Any, other: Any) -> None:
@@ -151,15 +163,7 @@ def voxels(count: int) -> Task:
     cloud = pl.DataFrame({"cloud": points.to_struct().implode()})
     frame = rd.from_polars(cloud).select(rd.voxel_downsample("cloud", 0.2))
 
-    def run(engine: str) -> pl.DataFrame:
-        # An expression is computed in threads of Polars, in which only the settings of the process hold.
-        rd.config(engine=engine)
-        try:
-            return frame.collect(engine="local")
-        finally:
-            rd.config(engine="auto")
-
-    return f"{count:,} points", run
+    return f"{count:,} points", lambda engine: frame.collect(engine=engine)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 from robodf.errors import OptionError, hint
 
 ENGINES = ("auto", "local", "ray", "gpu")
+GPU = ("auto", "always", "never")
 
 
 def check_engine(engine: str) -> str:
@@ -24,15 +25,17 @@ class Settings:
     """What `rd.config(...)` sets.
 
     engine: where queries run: `local` in this process, `ray` on a Ray cluster, `gpu` in this process with all on its
-    GPU that can run there, `auto` chooses. progress: a bar on work
-    of more than two seconds. threads: workers that read the chunks of logs; None for one a core.
+    GPU that can run there, `auto` chooses. gpu: what of a query goes to GPUs with the engines `auto` and `ray`: `auto`
+    what is expected to be faster there, `always` all that can run there (DeviceError where there is no GPU), `never`
+    nothing. progress: a bar on work of more than two seconds. threads: workers that read the chunks of logs; None for
+    one a core.
 
     For engine="ray". address: of the cluster, as `ray.init` takes it ("auto" for the one that runs on this machine);
     None for that of RAY_ADDRESS, or without it an instance on this machine, started when it is first needed. num_cpus:
     of that instance; None for all. partition_bytes: what one task should read or hold. small_bytes: inputs of fewer
     bytes are gathered rather than shuffled, and broadcast in joins. partitions: a fixed number of hash partitions; None
     for as many as the size asks for. retries: attempts at reading or writing where a network or a disk fails. num_gpus:
-    what of a GPU a task gets whose work a GPU is expected to do faster, such as 0.25 for four at once; 0 for none.
+    what of a GPU a task gets whose work goes there, such as 0.25 for four at once; 0 for none, as gpu="never".
     """
 
     engine: str = "auto"
@@ -45,6 +48,7 @@ class Settings:
     partitions: int | None = None
     retries: int = 4
     num_gpus: float = 1.0
+    gpu: str = "auto"
 
     def __post_init__(self) -> None:
         check_engine(self.engine)
@@ -60,6 +64,10 @@ class Settings:
             or not 0 <= self.num_gpus <= 1
         ):
             raise OptionError(f"num_gpus={self.num_gpus!r}: the share of a GPU that a task gets, from 0 to 1")
+        if self.gpu not in GPU:
+            raise OptionError(f"gpu={self.gpu!r}{hint(str(self.gpu), GPU)} It is one of {', '.join(GPU)}")
+        if self.gpu == "always" and not self.num_gpus:
+            raise OptionError("gpu='always' gives tasks a share of a GPU, and num_gpus=0 none: change one of the two")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is None and name in _MAY_BE_NONE:
@@ -96,6 +104,15 @@ _process = _from_environment()
 def settings() -> Settings:
     """The settings in force."""
     return _settings.get() or _process
+
+
+def engine_asked(engine: str | None = None) -> str:
+    """The engine that a query is asked to run on, with what the setting `gpu` makes of it.
+
+    "auto" is "gpu" where that is "always", and "local" where it is "never" (or, with a cluster, "ray").
+    """
+    asked = check_engine(engine or settings().engine)
+    return {"always": "gpu", "never": "local"}.get(settings().gpu, asked) if asked == "auto" else asked
 
 
 class config:

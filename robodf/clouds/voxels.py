@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from robodf.compat import explode_options
+from robodf.dedup import asked
 from robodf.errors import OptionError, SchemaError
 from robodf.plan import kernels
 from robodf.plan.expr import as_expr
@@ -42,7 +43,7 @@ def voxel_downsample(cloud: Any, size: float, *, keep: str = "mean") -> pl.Expr:
     return kernels.call("clouds.voxels", as_expr(cloud), size=float(size), keep=keep)  # type: ignore[return-value]
 
 
-def _run(clouds: pl.Series, *, size: float, keep: str) -> pl.Series:
+def _run(clouds: pl.Series, *, size: float, keep: str, engine: str | None = None) -> pl.Series:
     import numpy as np
 
     from robodf.gpu.kernels import grouped as on_device
@@ -59,7 +60,8 @@ def _run(clouds: pl.Series, *, size: float, keep: str) -> pl.Series:
     finite = np.flatnonzero(np.isfinite(where).all(axis=1))
     with np.errstate(over="ignore"):
         cubes = np.floor(where[finite] / size)
-    order, starts = on_device(rows[finite], cubes) or groups(rows[finite], cubes, np)
+    with asked.during(engine or asked.engine()):
+        order, starts = on_device(rows[finite], cubes) or groups(rows[finite], cubes, np)
     firsts = order[starts]
     by_first = np.argsort(firsts)
     kept = table[finite[firsts[by_first]]]
@@ -109,4 +111,4 @@ def _lists(clouds: pl.Series, rows: np.ndarray, points: pl.DataFrame) -> pl.Seri
     return joined.select(pl.when(~pl.col("null")).then(filled)).to_series().alias(clouds.name)
 
 
-kernels.register("clouds.voxels", kernels.Kernel(_run, None, total=True))
+kernels.register("clouds.voxels", kernels.Kernel(_run, None, total=True, on_gpu=True))

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from robodf.config import settings
+from robodf.config import engine_asked
 
 _asked: ContextVar[str | None] = ContextVar("robodf_engine_asked", default=None)
 
 
 def engine() -> str:
     """The engine that was asked for: that of the block, or else of the settings."""
-    return _asked.get() or settings().engine
+    return _asked.get() or engine_asked()
 
 
 @contextmanager

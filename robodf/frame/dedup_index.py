@@ -99,10 +99,12 @@ class DedupIndex:
             raise FileFormatError(f"{name}: its columns are not those that its index was saved with; build it again")
         return cls(plan, settings)
 
-    def save(self, path: str | os.PathLike, *, mode: str = "error", storage_options: dict | None = None) -> WriteReport:
-        """Write it to one file that ends in .parquet, atomically. Executes.
+    def save(self, path: str | os.PathLike, *, mode: str = "error", storage_options: dict | None = None,
+             engine: str | None = None) -> WriteReport:  # fmt: skip
+        """Write it to one file that ends in .parquet, atomically. Executes, in this process.
 
-        `mode` is error (the path must be free) or overwrite, also of the file that this index was loaded from.
+        `mode` is error (the path must be free) or overwrite, also of the file that this index was loaded from. With
+        `engine` "gpu" or "auto", by default that of the settings, keys are made on the GPU as those of a dedup are.
         """
         from robodf.io import sink
         from robodf.physical import local
@@ -112,7 +114,7 @@ class DedupIndex:
             raise OptionError(f"DedupIndex.save: {os.fspath(path)!r} must end in .parquet")
         if mode not in ("error", "overwrite"):
             raise OptionError(f"DedupIndex.save: mode={mode!r}: 'error' or 'overwrite'; extend() adds rows")
-        query = local.prepare(self._plan)
+        query = local.prepare(self._plan, engine)
         with local.user_errors(self._plan), progress("write index"):
             return sink.write(
                 query, path, "parquet", mode=mode, storage_options=storage_options,

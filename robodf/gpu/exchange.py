@@ -16,6 +16,7 @@ import polars as pl
 
 from robodf.compat import explode_options
 from robodf.errors import DeviceError, SchemaError
+from robodf.gpu.device_rows import DeviceRows, stays_the_same
 from robodf.gpu.devices import absent
 from robodf.gpu.library import library
 from robodf.gpu.memory import ensure_pool
@@ -52,6 +53,10 @@ class Exchange:
             if wrong:
                 self._refuse(name, f"is {dtype}", f"cuDF has no {wrong[0]}: cast it, or leave it out by reads=")
 
+    def takes_from_device(self, schema: Mapping[str, Any]) -> bool:
+        """Whether batches that lie on the GPU are handed over there, and look as they would by way of the host."""
+        return self.batch_format == "cudf" and stays_the_same(schema)
+
     def ready(self) -> None:
         """DeviceError where this process has no GPU and the function wants one, or a library is missing."""
         if self.device == "gpu":
@@ -71,8 +76,10 @@ class Exchange:
                     "by https://pytorch.org/get-started/locally", self.where,
                 )  # fmt: skip
 
-    def give(self, batch: pl.DataFrame) -> Any:
+    def give(self, batch: pl.DataFrame | DeviceRows) -> Any:
         """The batch as the function gets it."""
+        if isinstance(batch, DeviceRows):
+            return batch.to_cudf(self.where)
         if self.batch_format == "cudf":
             return library("cudf", self.where).DataFrame.from_arrow(_for_cudf(batch).to_arrow())
         if self.batch_format not in ("torch", "cupy"):

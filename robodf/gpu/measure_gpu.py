@@ -1,7 +1,7 @@
 """A process of its own that measures the GPU: `python -m robodf.gpu.measure_gpu ROWS` prints the figures of Rates.
 
 It is its own so that the first query of a process can be timed. Operators are run by cudf-polars, node by node, over
-frames that lie on the device already; that takes its private classes, as `gpu/translation.py` does.
+frames that lie on the device already (`gpu/resident.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import polars as pl
 from robodf.errors import DeviceError
 from robodf.gpu.library import library
 from robodf.gpu.memory import ensure_pool
+from robodf.gpu.resident import crossing, resident
 from robodf.gpu.stored import KINDS
+from robodf.gpu.translation import translated
 from robodf.gpu.workloads import workload
 
 _COLUMNS = 200  # of the frame that shows what a column costs in an operator
@@ -55,37 +57,6 @@ def fitting(rows: int, free: int) -> int:
     return max(1, min(rows, free // _PER_ROW))
 
 
-def translated(query: pl.LazyFrame) -> Any:
-    """The tree of cudf-polars' operators for a query; it needs no GPU. DeviceError where there is none for it."""
-    translate = library("cudf_polars.dsl.translate")
-    translator = translate.Translator(query._ldf.visit(), pl.GPUEngine(executor="in-memory"))  # type: ignore[attr-defined]
-    made = translator.translate_ir()
-    if translator.errors:
-        raise DeviceError(f"this cudf-polars cannot run what robodf measures by: {translator.errors[0]}")
-    return made
-
-
-def resident(root: Any) -> Callable[[], None]:
-    """What runs a tree of operators over frames that are moved to the device now, and waits for the answer."""
-    context = library("cudf_polars.dsl.ir").IRExecutionContext()
-    held: dict[int, Any] = {}
-
-    def evaluate(node: Any) -> Any:
-        if id(node) in held:
-            return held[id(node)]
-        inputs = [evaluate(child) for child in node.children]
-        return node.do_evaluate(*node._non_child_args, *inputs, context=context)
-
-    def frames(node: Any) -> None:
-        if type(node).__name__ == "DataFrameScan":
-            held[id(node)] = evaluate(node)
-        for child in node.children:
-            frames(child)
-
-    frames(root)
-    return lambda: evaluate(root).stream.synchronize()
-
-
 def _query(frame: pl.LazyFrame) -> None:
     """A query of one operator on all columns, there and back."""
     resource = ensure_pool()
@@ -95,18 +66,11 @@ def _query(frame: pl.LazyFrame) -> None:
 
 def _frames(rows: int, times: int) -> dict[str, float]:
     """How fast frames of Polars go to the device and come back, conversions included: what a query waits for."""
-    containers = library("cudf_polars.containers")
-    stream = library("cudf_polars.utils.cuda_stream").get_cuda_stream()
     values = np.random.default_rng(0).random(rows)
     frame = pl.DataFrame({"x": values, "y": values})
-    there = containers.DataFrame.from_polars(frame, stream)
-
-    def give() -> None:
-        containers.DataFrame.from_polars(frame, stream)
-        stream.synchronize()
-
+    give, take = crossing(frame)
     size = frame.estimated_size()
-    return {"to_device": size / _best(give, times), "from_device": size / _best(there.to_polars, times)}
+    return {"to_device": size / _best(give, times), "from_device": size / _best(take, times)}
 
 
 def _pinned_copy() -> Callable[[], None]:

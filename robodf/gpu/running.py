@@ -15,8 +15,9 @@ from functools import partial
 import polars as pl
 
 from robodf.compat import KEEP_ORDER, run
+from robodf.gpu.device_rows import DeviceRows, staying
 
-Collect = Callable[[pl.LazyFrame], pl.DataFrame]
+Collect = Callable[[pl.LazyFrame], pl.DataFrame | DeviceRows]
 Ways = tuple[tuple[str, Collect], ...]
 """Ways to run a query, by name, the best first. Each but the last may end without memory."""
 
@@ -70,13 +71,22 @@ def has_run() -> bool:
     return _HAS_RUN[0]
 
 
-def ways_of(share: float = 1.0, *, fits: bool = True) -> Ways:
-    """How a process that has a share of a GPU runs a query: whole only if it is expected to fit."""
+def ways_of(share: float = 1.0, *, fits: bool = True, stays: bool = False) -> Ways:
+    """How a process that has a share of a GPU runs a query: whole only if it is expected to fit.
+
+    With `stays` the rows of one that runs whole are left on the device.
+    """
     large: Ways = ((PIECES, partial(in_pieces, share=share)), (CPU, run))
-    return ((GPU, partial(whole, share=share)), *large) if fits else large
+    return ((GPU, partial(_left_there if stays else whole, share=share)), *large) if fits else large
 
 
-def collected(query: pl.LazyFrame, ways: Ways) -> tuple[pl.DataFrame, Ran]:
+def _left_there(query: pl.LazyFrame, share: float) -> DeviceRows:
+    rows = staying(query, share)
+    _HAS_RUN[0] = True
+    return rows
+
+
+def collected(query: pl.LazyFrame, ways: Ways) -> tuple[pl.DataFrame | DeviceRows, Ran]:
     """All rows of a query by the first way that can, and which that was.
 
     >>> def full(query):

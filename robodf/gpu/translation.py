@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from robodf.compat import KEEP_ORDER, POLARS
+from robodf.errors import DeviceError
 
 Ask = Callable[[pl.LazyFrame], list[str]]
 """Why a query cannot run on a GPU and give the rows that Polars gives; nothing where it can."""
@@ -41,21 +42,40 @@ def obstacles(query: pl.LazyFrame) -> list[str]:
     A clean answer means that the query translates, not that it fits into a GPU's memory. ImportError without
     cudf-polars: ask `available` first.
     """
-    from cudf_polars.dsl.translate import Translator  # pyright: ignore[reportMissingImports]
-
     from robodf.gpu.differences import differences
 
     try:
-        visitor = query._ldf.with_optimizations(KEEP_ORDER._pyoptflags).visit()
+        tree, errors = _translate(query)
     except (pl.exceptions.PolarsError, OSError) as error:  # Polars cannot plan it: a file may be gone
         return [_line(error)]
-    asked: Any = Translator(visitor, pl.GPUEngine(executor="in-memory"))
-    try:
-        translated = asked.translate_ir()
     except NotImplementedError as error:
         return [_line(error)]
-    found = [_refusal(error) for error in asked.errors]
-    return list(dict.fromkeys(found or differences(translated)))
+    found = [_refusal(error) for error in errors]
+    return list(dict.fromkeys(found or differences(tree)))
+
+
+def translated(query: pl.LazyFrame) -> Any:
+    """The tree of cudf-polars' operators (cudf_polars.dsl.ir.IR) for a query; it needs no GPU.
+
+    DeviceError without cudf-polars; NotImplementedError for a query that it does not translate.
+    """
+    why = available()
+    if why is not None:
+        raise DeviceError(why)
+    tree, errors = _translate(query)
+    if errors:
+        raise NotImplementedError(f"cudf-polars does not translate it: {_refusal(errors[0])}")
+    return tree
+
+
+def _translate(query: pl.LazyFrame) -> tuple[Any, list[Exception]]:
+    """The translated query, and what it has met on its way that it does not translate."""
+    from cudf_polars.dsl.translate import Translator  # pyright: ignore[reportMissingImports]
+
+    asked: Any = Translator(
+        query._ldf.with_optimizations(KEEP_ORDER._pyoptflags).visit(), pl.GPUEngine(executor="in-memory")
+    )
+    return asked.translate_ir(), asked.errors
 
 
 def _refusal(error: Exception) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from robodf.config import settings
-from robodf.errors import OptionError
+from robodf.errors import DeviceError, OptionError
 from robodf.gpu.facts import Facts
 from robodf.io.sink import WriteReport
 from robodf.io.sink_shared import shared_write
@@ -36,10 +36,19 @@ def limits(cpus: int) -> Limits:
     return Limits(max(1, cpus), s.partition_bytes, s.small_bytes, s.partitions)
 
 
-def placing(facts: Facts | None) -> Placing | None:
-    """What puts the work of tasks on the GPUs of a cluster, where the cost model says that it pays."""
+def placing(facts: Facts | None, always: bool = False) -> Placing | None:
+    """What puts the work of tasks on the GPUs of a cluster: what the cost model says that pays, or `always` all.
+
+    With `always` DeviceError where there is no GPU.
+    """
     if facts is None:
         return None
+    if facts.device is None:
+        if not always:
+            return None
+        raise DeviceError(f'rd.config(gpu="always"), but {facts.why}. gpu="auto" runs the same query without one')
+    if always:
+        return lambda plan, known: place(plan, facts, forced=True, known=known).plan
     return lambda plan, known: place(plan, facts, known=known).plan if worth_asking(plan, facts, known) else plan
 
 
@@ -62,7 +71,7 @@ class Query:
         s = settings()
         # A task has one processor, but waits for disks and networks: two threads read its logs.
         job = Job(replace(s, threads=s.threads or 2), s.retries, os.getcwd())
-        self.stages = Stages(runner, job, store, parts, placing=placing(runner.gpu()))
+        self.stages = Stages(runner, job, store, parts, placing=placing(runner.gpu(), runner.gpu_always))
 
     def parts(self) -> list[Plan]:
         """The plan of each partition of the answer."""

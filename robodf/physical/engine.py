@@ -15,6 +15,7 @@ from robodf.io import sink
 from robodf.io.sink import WriteReport
 from robodf.io.stream import from_batches
 from robodf.physical import cluster, local
+from robodf.physical.on_gpu import facts_asked
 from robodf.physical.progress import progress
 from robodf.physical.runner import Here
 from robodf.plan.base import Plan, plans
@@ -78,7 +79,8 @@ def write(plan: Plan, target: Any, format: str, *, engine: str | None = None, re
     if on_cluster(plan, engine):
         return cluster.write(plan, cluster.on_ray(), target, format, resume=resume, **options)
     if resume:
-        return cluster.write(plan, Here(), target, format, resume=True, **options)
+        facts, forced = facts_asked(engine)
+        return cluster.write(plan, Here(facts=facts, forced=forced), target, format, resume=True, **options)
     query = local.prepare(plan, engine)
     with local.user_errors(plan), progress(f"write {format}"):
         return sink.write(query, target, format, **options)

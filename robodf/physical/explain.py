@@ -74,9 +74,10 @@ def physical(plan: Plan, engine: str | None = None) -> tuple[str, Plan]:
     name, why = chosen(plan, engine)
     if name == "ray":
         from robodf.physical.fragments import cut_for, describe
+        from robodf.physical.gpu_tasks import on_gpus
 
         done, made_for = cut_for(plan)
-        return f"engine ray: {why}\n{describe(done, made_for)}", done.plan
+        return f"engine ray: {why}\n{describe(done, made_for)}\n{on_gpus(done)}".rstrip("\n"), done.plan
     weighed = (engine or settings().engine) == "auto" and why != NO_CLUSTER
     said = f"engine local: {why}\n" if weighed else ""
     placed, of = placement(plan, engine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -32,6 +32,7 @@ class Fragment:
     top: Plan  # its uppermost operator in the cut plan
     tasks: int
     limit: int | None  # rows that are enough, so that its later tasks need not run
+    known: Mapping[int, float]  # about how many rows each leaf of no rows (by id) stands for, of one task
 
 
 def processors() -> tuple[int, str]:
@@ -71,16 +72,25 @@ def fragments(done: Cut) -> dict[int, Fragment]:
     """The fragments in the order in which they run, by the id of the node that their rows go to; the last by 0."""
     alone: dict[int, Plan] = {}
     found: dict[int, Fragment] = {}
+    known: dict[int, float] = {}
+
+    def stub(n: Plan) -> Plan:
+        made = _stub(n)
+        item = done.items.get(id(n))
+        if item is not None:
+            known[id(made)] = item.rows / item.place.parts
+        return made
+
     for n in _needed(done.plan):
-        inputs = tuple(_stub(i) if _ends(done, i) else alone[id(i)] for i in _below(n))
+        inputs = tuple(stub(i) if _ends(done, i) else alone[id(i)] for i in _below(n))
         if _ends(done, n) and inputs:
             top = n.inputs()[0]
             limit = n.limit if isinstance(n, Gather) else None
-            found[id(n)] = Fragment(len(found) + 1, inputs[0], top, _parts(done, top), limit)
+            found[id(n)] = Fragment(len(found) + 1, inputs[0], top, _parts(done, top), limit, known)
         read = bool(n.inputs()) and not inputs  # rows that are kept
-        alone[id(n)] = _stub(n) if read else n.with_inputs(inputs) if inputs else n
-    last = _stub(done.plan) if _ends(done, done.plan) else alone[id(done.plan)]
-    found[0] = Fragment(len(found) + 1, last, done.plan, done.place.parts, None)
+        alone[id(n)] = stub(n) if read else n.with_inputs(inputs) if inputs else n
+    last = stub(done.plan) if _ends(done, done.plan) else alone[id(done.plan)]
+    found[0] = Fragment(len(found) + 1, last, done.plan, done.place.parts, None, known)
     return found
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import polars as pl
 
 from robodf.compat import original_failure, run, run_in_batches
-from robodf.config import settings
+from robodf.config import engine_asked
 from robodf.dedup import asked
 from robodf.errors import FileFormatError, QueryError, listing
 from robodf.io.tables import TableFiles
@@ -16,16 +16,32 @@ from robodf.optimizer import optimize
 from robodf.physical.on_gpu import placed_here
 from robodf.physical.progress import progress
 from robodf.plan.base import Plan, lower_all, parents_first, plans
+from robodf.plan.expr import Call
+from robodf.plan.kernels import runs_on_gpu, with_engine
+from robodf.plan.node import walk
 from robodf.plan.nodes.scan import Scan
 
 
 def prepare(plan: Plan, engine: str | None = "local") -> pl.LazyFrame:
     """The optimized plan as a Polars query; with engine "gpu" or "auto" parts of it run on the GPU of this process."""
-    placed = placed_here(optimized := optimize(plan), engine)
+    optimized = for_engine(optimize(plan), engine)
+    placed = placed_here(optimized, engine)
     runs = optimized if placed is None else placed.plan
     _check_nesting(runs)
-    with asked.during(engine or settings().engine):
+    with asked.during(engine_asked(engine)):
         return lower_all(runs)
+
+
+def for_engine(plan: Plan, engine: str | None) -> Plan:
+    """The plan with the engine written into the functions that run on a GPU too: Polars calls them in its threads."""
+    if not any(isinstance(n, Call) and runs_on_gpu(n.fn) for n in walk(plan)):
+        return plan
+    wanted = engine_asked(engine)
+    done: dict[int, Plan] = {}
+    for n in reversed(parents_first(plan)):
+        over = n.with_inputs(tuple(done[id(i)] for i in n.inputs())) if n.inputs() else n
+        done[id(n)] = over.with_expressions(lambda e, schema: with_engine(e, wanted))
+    return done[id(plan)]
 
 
 _MOST_QUERIES = 128  # nested in each other: each holds a thread, and Polars has 512 that may block

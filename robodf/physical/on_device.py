@@ -10,6 +10,7 @@ import polars as pl
 
 from robodf.compat import run
 from robodf.gpu.cost import Cost
+from robodf.gpu.device_rows import DeviceRows
 from robodf.gpu.running import Ran, Ways, collected, ways_of
 from robodf.io.stream import from_batches
 from robodf.plan.base import Names, Plan, Schema, parents_first
@@ -42,7 +43,8 @@ class Given(Plan):
 class Fragment:
     """A plan over `Given` leaves and scans, what it is expected to cost, and how it is run.
 
-    `ways` are tried in turn (`gpu/running.py`). `ran` is told by each run, of whoever holds this object.
+    `ways` are tried in turn (`gpu/running.py`). `ran` is told by each run, of whoever holds this object. `call`, over
+    a `Given` leaf, is an operator that takes the rows where they lie, so that they do not come back for it.
     """
 
     plan: Plan
@@ -50,6 +52,12 @@ class Fragment:
     share: float = 1.0  # of a GPU, on a cluster
     ways: Ways = field(default_factory=ways_of)
     ran: list[Ran] = field(default_factory=list)
+    call: Plan | None = None
+
+    @property
+    def top(self) -> Plan:
+        """The operator whose rows come out."""
+        return self.plan if self.call is None else self.call
 
     def query(self, frames: list[pl.LazyFrame]) -> pl.LazyFrame:
         """The fragment over rows for its `Given` leaves."""
@@ -60,11 +68,12 @@ class Fragment:
         return done[id(self.plan)]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _travelled, (FlatPlan(self.plan), self.expected, self.share, self.ways)
+        call = None if self.call is None else FlatPlan(self.call)
+        return _travelled, (FlatPlan(self.plan), self.expected, self.share, self.ways, call)
 
 
-def _travelled(plan: FlatPlan, expected: Cost | None, share: float, ways: Ways) -> Fragment:
-    return Fragment(plan.plan(), expected, share, ways)
+def _travelled(plan: FlatPlan, expected: Cost | None, share: float, ways: Ways, call: FlatPlan | None) -> Fragment:
+    return Fragment(plan.plan(), expected, share, ways, call=None if call is None else call.plan())
 
 
 @node
@@ -79,10 +88,18 @@ class OnDevice(Plan):
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         fragment = self.fragment
 
-        def batches() -> Iterator[pl.DataFrame]:
+        def given() -> pl.DataFrame | DeviceRows:
             query = fragment.query([run(rows).lazy() for rows in inputs])
             rows, ran = collected(query, fragment.ways)
             fragment.ran.append(ran)
+            return rows
+
+        def batches() -> Iterator[pl.DataFrame]:
+            if fragment.call is not None:
+                yield from fragment.call.over_rows(given)
+                return
+            rows = given()
+            assert isinstance(rows, pl.DataFrame)  # ways that leave rows there are of fragments with a call
             for start in range(0, max(rows.height, 1), _STEP):
                 yield rows.slice(start, _STEP)
 
@@ -90,14 +107,18 @@ class OnDevice(Plan):
 
     @lazy
     def schema(self) -> Schema:
-        return self.fragment.plan.schema
+        return self.fragment.top.schema
 
     def needs(self, out: Names) -> tuple[Names, ...]:
         return tuple(frozenset(part.schema) for part in self.parts)
 
     @property
     def resources(self) -> Resources:
-        return Resources(None, self.fragment.share, None, False)
+        share = self.fragment.share
+        call = None if self.fragment.call is None else self.fragment.call.resources
+        if call is None:
+            return Resources(None, share, None, False)
+        return Resources(call.num_cpus, max(share, call.num_gpus), call.concurrency, call.stateful)
 
     def in_memory(self) -> str | None:
         return "its rows are in the memory of the GPU, and come back whole"
@@ -105,4 +126,5 @@ class OnDevice(Plan):
     def label(self) -> str:
         operators = sum(not isinstance(n, Given) for n in parents_first(self.fragment.plan))
         expected = "" if self.fragment.expected is None else f": {self.fragment.expected}"
-        return f"OnDevice, {operators} operator{'s' * (operators != 1)}{expected}"
+        call = "" if self.fragment.call is None else f", then there {self.fragment.call.label()}"
+        return f"OnDevice, {operators} operator{'s' * (operators != 1)}{expected}{call}"

@@ -14,13 +14,14 @@ Before::
         MapBatches of 1024 rows: score     ->      Scan parquet a.parquet
           Scan parquet a.parquet
 
-The fragment is Sort over GroupBy over the rows of the function, which only Python can compute.
+The fragment is Sort over GroupBy over the rows of the function, which only Python can compute. A function over cuDF
+frames on top of a fragment is called there with its rows (`takes_device_rows`), which do not come back for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from robodf.gpu.cost import Cost, Load, Step, cost, usable
@@ -84,24 +85,40 @@ def place(plan: Plan, facts: Facts, *, forced: bool = False, ask: Ask = obstacle
     why = {id(n): _why_not(n, ask) for n in order}
     member = _that_translate(order, why, ask)
     rows = estimated_rows(plan, known)
+    taken = _taken_there(order)
     decisions: list[Decision] = []
     done: dict[int, Plan] = {}
     stay: dict[int, str] = {}
     for n in reversed(order):
         if member.get(id(n)) == id(n):  # the top of a fragment
-            made = _Fragment(n, member, order)
+            made = _Fragment(n, member, order, stays=id(n) in taken)
             decision = _decide(made, facts, forced, rows)
             decisions.append(decision)
             if decision.on_gpu:
-                run = ways_of(facts.share, fits=_fits(made, rows, facts)) if ways is None else ways
+                fits = _fits(made, rows, facts)
+                run = ways_of(facts.share, fits=fits, stays=made.stays) if ways is None else ways
                 fragment = Fragment(made.plan, decision.cost, facts.share, run)
                 done[id(n)] = OnDevice(tuple(done[id(part)] for part in made.given), fragment)
                 continue
+        below = done[id(n.inputs()[0])] if n.inputs() else None
+        if isinstance(below, OnDevice) and below.fragment.call is None and taken.get(id(n.inputs()[0])) is n:
+            call = n.with_inputs((Given(0, tuple(below.schema.items())),))
+            done[id(n)] = OnDevice(below.parts, replace(below.fragment, call=call))
+            continue
         done[id(n)] = n.with_inputs(tuple(done[id(i)] for i in n.inputs())) if n.inputs() else n
         if id(n) not in member and not n.at_hand:
             stay[id(n)] = "; ".join(why[id(n)] or ["what uses its rows is on the CPU"])
     told = tuple((n.label(), stay[id(n)]) for n in order if id(n) in stay and not _joins(n))
     return Placed(done[id(plan)], tuple(decisions), told)
+
+
+def _taken_there(order: list[Plan]) -> dict[int, Plan]:
+    """By id of a node, the one that uses its rows and can take them where they lie on a GPU."""
+    parents: dict[int, list[Plan]] = {}
+    for n in order:
+        for child in n.inputs():
+            parents.setdefault(id(child), []).append(n)
+    return {child: above[0] for child, above in parents.items() if len(above) == 1 and above[0].takes_device_rows}
 
 
 # -- what may go ---------------------------------------------------------------------------------------------------
@@ -164,9 +181,13 @@ def _that_translate(order: list[Plan], why: dict[int, list[str]], ask: Ask) -> d
 
 
 class _Fragment:
-    """The nodes below `top` that are in its fragment, as a plan of its own, and what is handed over to it."""
+    """The nodes below `top` that are in its fragment, as a plan of its own, and what is handed over to it.
 
-    def __init__(self, top: Plan, member: dict[int, int], order: list[Plan]):
+    `stays`: what comes out is taken where it lies on the GPU, if it is there.
+    """
+
+    def __init__(self, top: Plan, member: dict[int, int], order: list[Plan], stays: bool = False):
+        self.stays = stays
         self.members = [n for n in order if member.get(id(n)) == id(top)]
         self.operators = [n for n in self.members if n.inputs() and not _joins(n)]
         self.scans = [n for n in self.members if not n.inputs()]
@@ -204,7 +225,7 @@ def _decide(made: _Fragment, facts: Facts, forced: bool, rows: dict[int, float])
     if facts.rates is not None:
         expected = cost(_load(made, rows), facts.rates, facts.cpus, facts.started)
     if forced:
-        why = 'engine="gpu" was asked for'
+        why = "as all that can was asked for"
         return Decision(made.plan, True, why if expected is None else f"{why}; {expected}", expected)
     if expected is None:
         return Decision(
@@ -235,7 +256,7 @@ def _load(made: _Fragment, rows: dict[int, float]) -> Load:
     for n in made.operators:
         read = sum(size[id(i)] for i in n.inputs())
         steps.append(Step(n.work, read, size[id(n)], len(n.schema)))
-    return Load(tuple(steps), handed, size[id(made.top)])
+    return Load(tuple(steps), handed, 0.0 if made.stays else size[id(made.top)])
 
 
 def _encoded(n: Plan) -> float:

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import polars as pl
 
 from robodf.compat import run
+from robodf.config import engine_asked
+from robodf.dedup import asked
+from robodf.gpu.kernels import listening
 from robodf.optimizer import optimize
 from robodf.physical import cluster
 from robodf.physical.engine import on_cluster
-from robodf.physical.local import user_errors
+from robodf.physical.local import for_engine, user_errors
 from robodf.physical.on_device import OnDevice
 from robodf.physical.on_gpu import placed_here
 from robodf.plan.base import Plan
@@ -24,7 +27,8 @@ class Profile:
     `stages` has one row an operator, inputs before the operators that use them: stage, rows, bytes (of the output in
     memory), seconds (of that operator alone, its inputs being in memory; a scan includes what was pushed into it).
     Where a GPU is used there is also device: of a fragment where it ran, for how long, and why not where it was tried
-    before. The stage of a fragment says what was estimated.
+    before; of robodf's own operators which of their kernels ran there, and which had to come back. The stage of a
+    fragment says what was estimated.
 
     Of a run on a cluster it has one row a fragment, the tasks between two exchanges: stage, tasks, rows, bytes (that
     they gave), seconds (of all tasks together), read_bytes, retries, spilled_bytes (how much more of the object store
@@ -50,7 +54,7 @@ def profile(plan: Plan, engine: str | None = None) -> Profile:
         frames = list(query.frames())
         reports = pl.DataFrame([vars(report) for report in query.stages.reports])
         return Profile(pl.concat(frames) if frames else pl.DataFrame(schema=plan.schema), reports)
-    optimized = optimize(plan)
+    optimized = for_engine(optimize(plan), engine)
     placed = placed_here(optimized, engine)
     if placed is not None and placed.on_gpu:
         optimized = placed.plan
@@ -65,17 +69,19 @@ def profile(plan: Plan, engine: str | None = None) -> Profile:
             pending.append((n, True))
             pending += [(child, False) for child in reversed(n.inputs())]
             continue
-        done[id(n)] = _run(n, done, stages)
+        done[id(n)] = _run(n, done, stages, engine_asked(engine))
     return Profile(done[id(optimized)], pl.DataFrame(stages, infer_schema_length=None))
 
 
-def _run(n: Plan, done: dict[int, pl.DataFrame], stages: list[dict]) -> pl.DataFrame:
+def _run(n: Plan, done: dict[int, pl.DataFrame], stages: list[dict], engine: str) -> pl.DataFrame:
     inputs = [done[id(i)].lazy() for i in n.inputs()]
     started = time.perf_counter()
-    with user_errors(n):
+    with user_errors(n), asked.during(engine), listening() as told:
         rows = run(n.lower(*inputs))
     seconds = time.perf_counter() - started
     stages.append({"stage": n.label(), "rows": rows.height, "bytes": rows.estimated_size(), "seconds": seconds})
     if isinstance(n, OnDevice):
-        stages[-1]["device"] = str(n.fragment.ran[-1])
+        told.insert(0, str(n.fragment.ran[-1]))
+    if told:
+        stages[-1]["device"] = "; ".join(told)
     return rows

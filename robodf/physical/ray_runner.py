@@ -79,27 +79,7 @@ class OnRay(Runner):
         return self._pools[needed]
 
     def gpu(self) -> Facts | None:
-        share = float(settings().num_gpus)
-        if not share or not self.cluster.gpus or available() is not None:
-            return None
-        key = self.cluster.address, share
-        if key not in _FACTS:
-            _FACTS[key] = self._ask_a_worker(share)
-        # Each share of a GPU stands beside as many processors as there are for it.
-        return replace(_FACTS[key], cpus=max(1, int(self.cluster.cpus * share / self.cluster.gpus)))
-
-    def _ask_a_worker(self, share: float) -> Facts:
-        import ray
-        from ray import exceptions as of_ray
-
-        asking: Any = ray.remote(num_cpus=0, num_gpus=share)(here)
-        asked = asking.remote(share)
-        try:
-            with _ray_errors():
-                return ray.get(asked, timeout=_PATIENCE)
-        except of_ray.GetTimeoutError:
-            ray.cancel(asked, force=True)
-            return Facts(None, None, 1, f"no GPU of the cluster was free within {_PATIENCE} s", share=share)
+        return gpu_of(self.cluster, _PATIENCE)
 
     def spilled_bytes(self) -> int:
         return spilled_bytes(self.cluster)
@@ -117,6 +97,40 @@ class OnRay(Runner):
 
     def cancel(self, waiting: Sequence[Any]) -> None:
         self._stopped.add(waiting)
+
+
+def gpu_of(cluster: Cluster, patience: float) -> Facts | None:
+    """What a task may have of the GPUs of a cluster, or why nothing; None where the settings want none.
+
+    A worker is asked once which GPU it has, which waits until one is free, but no more than `patience` seconds.
+    """
+    share = float(settings().num_gpus)
+    if not share or settings().gpu == "never":
+        return None
+    why = available() if cluster.gpus else "no node of the cluster has a GPU"
+    if why is not None:
+        return Facts(None, None, 1, why, share=share)
+    key = cluster.address, share
+    found = _FACTS.get(key) or _ask_a_worker(share, patience)
+    if found is None:  # it may be free the next time
+        return Facts(None, None, 1, f"no GPU of the cluster was free within {patience:g} s", share=share)
+    _FACTS[key] = found
+    # Each share of a GPU stands beside as many processors as there are for it.
+    return replace(found, cpus=max(1, int(cluster.cpus * share / cluster.gpus)))
+
+
+def _ask_a_worker(share: float, patience: float) -> Facts | None:
+    import ray
+    from ray import exceptions as of_ray
+
+    asking: Any = ray.remote(num_cpus=0, num_gpus=share)(here)
+    asked = asking.remote(share)
+    try:
+        with _ray_errors():
+            return ray.get(asked, timeout=patience)
+    except of_ray.GetTimeoutError:
+        ray.cancel(asked, force=True)
+        return None
 
 
 class _ray_errors:

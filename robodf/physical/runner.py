@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from robodf.config import settings
 from robodf.gpu.facts import Facts
 from robodf.physical.task import Job, Meta, Output, run_task
 from robodf.plan.base import Plan
@@ -46,8 +47,13 @@ class Runner(ABC):
         """Stop tasks that nobody needs any more."""
 
     def gpu(self) -> Facts | None:
-        """The GPU that a task may have the share `num_gpus` of; None where there is none, or none is wanted."""
+        """The GPU that a task may have the share `num_gpus` of, or why there is none; None where none is wanted."""
         return None
+
+    @property
+    def gpu_always(self) -> bool:
+        """Whether all goes to the GPU that can run there, whatever is expected of it."""
+        return settings().gpu == "always"
 
     def spilled_bytes(self) -> int:
         """Bytes of blocks that lie on disk now because memory ended; it may take a while to ask."""
@@ -59,13 +65,23 @@ class Runner(ABC):
 
 
 class Here(Runner):
-    """Tasks in this process. Plans travel through pickle as on a cluster, so nothing can depend on being here."""
+    """Tasks in this process. Plans travel through pickle as on a cluster, so nothing can depend on being here.
+
+    `facts` are those of the GPU that tasks may use, which with `forced` do all that can run there.
+    """
 
     name = "local"
     slots = 1
 
-    def __init__(self, travel: bool = False):
-        self.travel = travel
+    def __init__(self, travel: bool = False, facts: Facts | None = None, forced: bool = False):
+        self.travel, self._facts, self._forced = travel, facts, forced
+
+    def gpu(self) -> Facts | None:
+        return self._facts
+
+    @property
+    def gpu_always(self) -> bool:
+        return self._forced
 
     def put(self, block: Any) -> Handle:
         return block

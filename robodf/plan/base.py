@@ -143,6 +143,15 @@ class Plan(Node):
         return None
 
     @property
+    def takes_device_rows(self) -> bool:
+        """Whether its only input may be handed to it where it lies on a GPU, by `over_rows`."""
+        return False
+
+    def over_rows(self, rows: Callable[[], Any]) -> Iterator[pl.DataFrame]:
+        """What it gives of `rows()`, all of its input as a frame or on a GPU; asked where `takes_device_rows`."""
+        raise NotImplementedError
+
+    @property
     def journal(self) -> Journal | None:
         """Where it keeps what it skips, the same for all parts of one operator; None: it skips nothing."""
         return None

@@ -15,6 +15,7 @@ import polars as pl
 
 from robodf.errors import QueryError, hint
 from robodf.plan.expr import KERNEL, Call, Expr, as_expr, freeze
+from robodf.plan.node import Node
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class Kernel:
     `run(*series, **options)` gives a series as long as its arguments, of the type `dtype(**options)`, or of that of its
     first argument where `dtype` is None. `total` says that it never raises, whatever the values: only then may it be
     evaluated on rows that a query drops. One that is not total sees all rows in one piece, in memory: make it total, by
-    giving null, wherever there is a way.
+    giving null, wherever there is a way. `on_gpu` says that it may run on a GPU too: then `run` takes an option
+    `engine`, the one that the query was asked to run on, or None.
     """
 
     run: Callable[..., pl.Series]
     dtype: Callable[..., pl.DataType] | None
     total: bool = False
+    on_gpu: bool = False
 
 
 _KERNELS: dict[str, Kernel] = {}
@@ -56,6 +59,24 @@ def call(name: str, *args: Any, **options: Any) -> Expr:
         raise ValueError(f"the kernel {name!r} needs a column")
     frozen = tuple((key, freeze(value)) for key, value in sorted(options.items()))
     return Call(KERNEL + name, tuple(as_expr(a) for a in args), frozen)
+
+
+def runs_on_gpu(fn: str) -> bool:
+    """Whether a function's name is that of a kernel that may run on a GPU too."""
+    return fn.startswith(KERNEL) and kernel(fn).on_gpu
+
+
+def with_engine(e: Expr, engine: str) -> Expr:
+    """The expression with the engine told to those of its kernels that may run on a GPU."""
+
+    def told(x: Any) -> Any:
+        x = Node.map(x, told)
+        if not isinstance(x, Call) or not runs_on_gpu(x.fn):
+            return x
+        rest = tuple(option for option in x.options if option[0] != "engine")
+        return Call(x.fn, x.args, (*rest, ("engine", engine)))
+
+    return told(e)
 
 
 def lowered(fn: str, args: list[pl.Expr], options: dict[str, Any]) -> pl.Expr:

@@ -26,11 +26,15 @@ class Exchange(Protocol):
         """Where the function computes, "gpu" or "cpu"; None where it does not matter."""
         ...
 
+    def takes_from_device(self, schema: Mapping[str, Any]) -> bool:
+        """Whether batches of these columns may lie on a device, where they are handed over."""
+        ...
+
     def ready(self) -> None:
         """Raise where this process cannot do it, and say why."""
         ...
 
-    def give(self, batch: pl.DataFrame) -> Any:
+    def give(self, batch: Any) -> Any:
         """A batch as the function gets it."""
         ...
 
@@ -89,6 +93,11 @@ class Step(Node):
 
     def schema_after(self, schema: dict[str, Any]) -> dict[str, Any]:
         return {**schema, **dict(self.output)} if self.passes_by else dict(self.output)
+
+    def takes_from_device(self, schema: Mapping[str, Any]) -> bool:
+        """Whether it can be handed rows of these columns that lie on a device."""
+        given = schema if self.reads is None else {name: schema[name] for name in self.reads}
+        return self.exchange is not None and self.exchange.takes_from_device(given)
 
     def ready(self) -> None:
         """Raise where this process cannot run it, before anything is read for it."""

@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from sized import sized
 
 import robodf as rd
 from robodf import PipelineDataFrame as Frame
 from robodf import col
+from robodf.images.layout import to_column
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "physical"))
 from cut_plans import SECOND, START, write_log
@@ -27,14 +29,18 @@ IMU = {"recording": pl.String(), "log_time": _TIME, "ax": pl.Float64(), "ay": pl
 
 
 def inputs(folder: Path) -> dict[str, Frame]:
-    """Two recordings as logs, and tables of 200 million frames, steps and captions, and 2 billion samples of an IMU."""
+    """Two recordings as logs, a short video, and tables: 200 million frames, steps and captions, 2 billion samples."""
     for k, name in enumerate("ab"):
         if not (folder / f"{name}.mcap").exists():
             write_log(folder / f"{name}.mcap", START + k * 3600 * SECOND, 100, (("/imu", 1), ("/cam", 5)))
+    if not (folder / "top.mp4").exists():
+        images = to_column([np.full((16, 16, 3), 8 * k, np.uint8) for k in range(20)])
+        rd.from_dict({"frame": images}).to_video(folder / "top.mp4", fps=10, codec="mjpeg")
     logs = str(folder / "*.mcap")
     return {
         "imu_log": rd.read_log(logs, topic="/imu"),
         "cam_log": rd.read_log(logs, topic="/cam"),
+        "video": rd.read_video(folder / "top.mp4"),
         "frames": sized(folder / "frames.parquet", FRAMES, 200_000_000, 8_000_000_000_000),
         "steps": sized(folder / "steps.parquet", EPISODES, 200_000_000, 16_000_000_000),
         "captions": sized(folder / "captions.parquet", CAPTIONS, 200_000_000, 20_000_000_000),
@@ -67,6 +73,21 @@ QUERIES: dict[str, Callable[[Inputs], Frame]] = {
         .agg(n=rd.len(), speed=col("speed").mean())
     ),
     "sharp_frames_with_images": lambda t: t["frames"].filter(col("blur") < 0.1).sort("time").select("time", "image"),
+    "rewarded_frames": lambda t: (
+        t["video"]
+        .filter(col("key_frame"))
+        .join(t["steps"].filter(col("reward") > 0.5), on="frame_index")
+        .sort("reward", descending=True)
+        .head(100)
+        .select("frame_index", "reward", "frame")
+    ),
+    "frames_of_tasks": lambda t: (
+        t["video"]
+        .join(t["steps"], on="frame_index")
+        .group_by("task_index")
+        .agg(frames=rd.len(), last=col("frame_time").max())
+        .sort("task_index")
+    ),
     "episodes": lambda t: (
         t["steps"]
         .group_by("episode_index")

@@ -16,9 +16,11 @@ from polars.testing import assert_frame_equal
 import robodf as rd
 from robodf.cli import main
 from robodf.errors import DeviceError, FileFormatError
-from robodf.gpu.measure_gpu import fitting, resident, translated
+from robodf.gpu.measure_gpu import fitting
 from robodf.gpu.rates import KINDS, cpu_name, cpu_rates, rates
+from robodf.gpu.resident import resident
 from robodf.gpu.stored import TIMES, TRANSFERS, Measured, Stored, store, stored
+from robodf.gpu.translation import translated
 from robodf.gpu.workloads import workload
 
 calibration = importlib.import_module("robodf.gpu.calibrate")

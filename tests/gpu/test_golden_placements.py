@@ -17,6 +17,7 @@ import tpch
 from placing import PRETENDED as BY_POLARS
 from placing import text_of
 
+from benchmarks.tpch_queries import QUERIES as TPCH
 from robodf.gpu.devices import Device
 from robodf.gpu.facts import Facts
 from robodf.gpu.rates import CPU, shipped
@@ -78,11 +79,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tables")
 
 
-@pytest.mark.parametrize("name", tpch.QUERIES)
+@pytest.mark.parametrize("name", TPCH)
 def test_tpch(name: str, folder: Path) -> None:
     lines = []
     for scale in SCALES:
-        plan = optimize(tpch.QUERIES[name](tpch.tables(folder, scale))._plan)
+        plan = optimize(TPCH[name](tpch.tables(folder, scale))._plan)
         placed = _all_that_can(plan)
         if scale == SCALES[0]:
             lines.append(_shown(placed))
@@ -97,7 +98,7 @@ def test_robots(name: str, folder: Path) -> None:
 
 
 def test_every_file_is_of_a_query() -> None:
-    assert {file.stem for file in GOLDEN.glob("*.txt")} == tpch.QUERIES.keys() | robots.QUERIES.keys()
+    assert {file.stem for file in GOLDEN.glob("*.txt")} == TPCH.keys() | robots.QUERIES.keys()
 
 
 def test_each_kind_of_work_has_a_rate() -> None:

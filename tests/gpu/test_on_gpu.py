@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,7 @@ from robodf import col
 from robodf.compat import run
 from robodf.errors import DeviceError, DeviceWarning, OptionError
 from robodf.gpu.facts import Facts
-from robodf.physical import on_gpu
+from robodf.physical import on_gpu, place
 
 
 @pytest.fixture
@@ -47,6 +48,8 @@ def test_without_a_gpu_it_is_an_error_that_says_what_to_do(a: rd.PipelineDataFra
     with pytest.raises(DeviceError):
         a.to_parquet(str(tmp_path / "a.parquet"), engine="gpu")
     with pytest.raises(DeviceError):
+        a.to_parquet(str(tmp_path / "a"), engine="gpu", resume=True)
+    with pytest.raises(DeviceError):
         a.profile(engine="gpu")
     assert "no GPU: no NVIDIA driver is installed here" in a.explain("physical", engine="gpu")
 
@@ -63,10 +66,30 @@ def test_each_ending_runs_on_the_gpu(a: rd.PipelineDataFrame, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("pretended")
+def test_a_write_that_can_go_on_runs_its_tasks_there(
+    a: rd.PipelineDataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[pl.LazyFrame] = []
+
+    def gpu(query: pl.LazyFrame) -> pl.DataFrame:
+        seen.append(query)
+        return run(query)
+
+    placed = functools.partial(place.place, ask=all_of_polars, ways=(("GPU", gpu),))
+    monkeypatch.setattr("robodf.physical.cluster.place", placed)
+    a.to_parquet(str(tmp_path / "a"), engine="gpu", resume=True)
+    assert rd.read_parquet(str(tmp_path / "a")).collect()["k"].to_list() == [1, 2]
+    assert seen
+    seen.clear()
+    a.to_parquet(str(tmp_path / "b"), engine="local", resume=True)
+    assert not seen
+
+
+@pytest.mark.usefixtures("pretended")
 def test_explain_says_what_goes_and_what_stays(a: rd.PipelineDataFrame) -> None:
     text = str(a.map_batches(same).filter(col("k") > 0).explain("physical", engine="gpu"))
     assert text.splitlines()[0] == 'engine gpu: engine="gpu" was asked for; pretended, 80 GiB, beside 16 cores'
-    assert 'fragment 1: GPU, engine="gpu" was asked for\n' in text
+    assert "fragment 1: GPU, as all that can was asked for\n" in text
     assert "MapBatches of 1024 rows: same (on polars): its rows are made by Python on the CPU" in text
     assert "OnDevice, 2 operators\n" in text
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gpu_engine import pretend
 
 import robodf as rd
 from robodf.demo.recordings import write_recordings
@@ -50,6 +51,27 @@ def test_examples_of_dedup() -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 2
     exec("\n".join(blocks), {})
+
+
+def _examples_of_gpu() -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "gpu.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_examples_of_gpu() -> None:
+    """Those that need a GPU run where there is one."""
+    blocks = [block for block in _examples_of_gpu() if not block.startswith("# on a GPU") or rd.gpu.devices()]
+    assert len(blocks) >= 3
+    exec("\n".join(blocks), {})
+
+
+@pytest.mark.gpu_plan
+def test_examples_of_placement_on_a_gpu_that_polars_plays(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch)
+    *before, placed = [block for block in _examples_of_gpu() if "rd.gpu.use_pool" not in block]
+    assert 'collect(engine="gpu")' in placed
+    names: dict[str, Any] = {}
+    exec("\n".join([*before, placed]), names)
+    assert "ran on the GPU" in names["best"].profile(engine="gpu").stages["device"].drop_nulls().item()
 
 
 @pytest.mark.ray

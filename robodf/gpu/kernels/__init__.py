@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,36 @@ if TYPE_CHECKING:
 
 class KernelWarning(RuntimeWarning):
     """There is a GPU, and the processor did some of its work: slower, with the same result."""
+
+
+_listening: dict[int, list[str]] = {}
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """What kernels tell in this block of where they ran, and why not on the GPU, each once.
+
+    In any thread, as Polars calls them in its own: of other queries that run meanwhile too.
+    """
+    told: list[str] = []
+    _listening[id(told)] = told
+    try:
+        yield told
+    finally:
+        del _listening[id(told)]
+
+
+def tell(text: str) -> None:
+    """What `listening` hears."""
+    for told in list(_listening.values()):
+        if text not in told:
+            told.append(text)
+
+
+def fell_back(text: str, stacklevel: int = 2) -> None:
+    """A KernelWarning, which `listening` hears too."""
+    tell(text)
+    warnings.warn(text, KernelWarning, stacklevel=stacklevel + 1)
 
 
 @dataclass(frozen=True)
@@ -83,7 +115,9 @@ def wanted(work: Work, amount: float, there: int, back: int) -> int | None:
     if not amount:
         return None
     if asked == "gpu":
-        return _room(work)
+        room = _room(work)
+        tell(f"{work.name}: on the GPU")
+        return room
     if asked != "auto" or _seen.broken:
         return None
     import polars as pl
@@ -123,11 +157,13 @@ def _room_or_none(work: Work) -> int | None:
     from robodf.errors import DeviceError
 
     try:
-        return _room(work)
+        room = _room(work)
     except DeviceError as error:
         _seen.broken = str(error)
-        warnings.warn(f"robodf's kernels stay on the processor: {error}", KernelWarning, stacklevel=2)
+        fell_back(f"robodf's kernels stay on the processor: {error}")
         return None
+    tell(f"{work.name}: on the GPU")
+    return room
 
 
 def keys_of_texts(texts: Readable, tables: Tables, bands: int, rows: int) -> Keys | None:
@@ -192,4 +228,4 @@ def grouped(rows: np.ndarray, cubes: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _no_room(what: str) -> None:
-    warnings.warn(f"{what}: the memory of the device ran out, and the processor works", KernelWarning, stacklevel=3)
+    fell_back(f"{what}: the memory of the device ran out, and the processor works", stacklevel=3)

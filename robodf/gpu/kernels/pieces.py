@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from robodf.gpu.kernels import KernelWarning
+from robodf.gpu.kernels import fell_back
 
 
 def out_of_memory() -> tuple[type[BaseException], ...]:
@@ -66,7 +65,7 @@ def run(
                 else:
                     on_cpu(first, end)
                     if not told:
-                        warnings.warn(f"{what}: the memory of the device ran out", KernelWarning, stacklevel=3)
+                        fell_back(f"{what}: the memory of the device ran out", stacklevel=3)
                     told = True
         if started is not None:
             finish(*started)

@@ -8,12 +8,11 @@ only where they are told to.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
-from robodf.gpu.kernels import KernelWarning
+from robodf.gpu.kernels import fell_back
 
 ROWS, COLUMNS = 4096, 16384
 """A block of products is 256 MiB, and what is found in it at most four times as much. Not measured."""
@@ -42,7 +41,7 @@ class Products:
                 elif self.xp is np:
                     raise
                 else:
-                    warnings.warn("products of vectors: the memory of the device ran out", KernelWarning, stacklevel=2)
+                    fell_back("products of vectors: the memory of the device ran out")
                     self.xp, self._vectors = np, self._host
 
     def _by_columns(self, one: np.ndarray, other: np.ndarray, floor: np.float32) -> tuple[np.ndarray, np.ndarray]:

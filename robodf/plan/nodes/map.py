@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import polars as pl
 
@@ -39,23 +40,39 @@ class MapBatches(Plan):
 
     def lower(self, *inputs: pl.LazyFrame) -> pl.LazyFrame:
         (source,) = inputs
-        wanted = list(self.schema)
 
         def batches() -> Iterator[pl.DataFrame]:
             for step in self.steps:
                 step.ready()
-            calls: list[tuple[Step, Callable, Calls]] = []
-            for batch in batches_of(source, self.batch_size):
-                if not batch.height and self._by_row:  # no model is loaded for a partition without rows
-                    yield pl.DataFrame(schema=self.schema)
-                    continue
-                calls = calls or [(step, step.start(), Calls(step.name, self.on_error)) for step in self.steps]
-                left: pl.DataFrame | None = batch
-                for step, function, call in calls:
-                    left = None if left is None else step.apply(function, left, call)
-                yield pl.DataFrame(schema=self.schema) if left is None else left.select(wanted)
+            yield from self._called(batches_of(source, self.batch_size))
 
         return from_batches(batches, self.schema, f"map_batches {self._names}")
+
+    @property
+    def takes_device_rows(self) -> bool:
+        # With `on_error` what is skipped is told by rows on the host.
+        return self.on_error is None and self.steps[0].takes_from_device(self.input.schema)
+
+    def over_rows(self, rows: Callable[[], Any]) -> Iterator[pl.DataFrame]:
+        for step in self.steps:
+            step.ready()
+        given = rows()
+        size = self.batch_size or max(given.height, 1)
+        yield from self._called(given.slice(first, size) for first in range(0, max(given.height, 1), size))
+
+    def _called(self, batches: Iterable[Any]) -> Iterator[pl.DataFrame]:
+        """What the functions make of batches, each a frame or rows on a device."""
+        wanted = list(self.schema)
+        calls: list[tuple[Step, Callable, Calls]] = []
+        for batch in batches:
+            if not batch.height and self._by_row:  # no model is loaded for a partition without rows
+                yield pl.DataFrame(schema=self.schema)
+                continue
+            calls = calls or [(step, step.start(), Calls(step.name, self.on_error)) for step in self.steps]
+            left: pl.DataFrame | None = batch
+            for step, function, call in calls:
+                left = None if left is None else step.apply(function, left, call)
+            yield pl.DataFrame(schema=self.schema) if left is None else left.select(wanted)
 
     @lazy
     def schema(self) -> Schema:
