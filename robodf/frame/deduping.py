@@ -64,7 +64,8 @@ class Deduping(FrameBase):
         threshold
             From which similarity on rows are alike: fuzzy 0.8, semantic 0.9, phash 0.9, trajectory 0.95 unless given.
         keep
-            Which row stays: "first", "last", `rd.best(expr)`, or "none": no row that has one like it.
+            Which row stays: "first", "last", `rd.best(expr)`, or "none": no row that has one like it. The expression
+            may look at other rows (`(col("x") - col("x").mean()).abs()`).
         within
             Columns: only rows with equal values there are compared. `()` for all rows.
         against

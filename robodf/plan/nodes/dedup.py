@@ -141,8 +141,8 @@ class Dedup(Plan):
 
     def push(self, predicate: Expr) -> Plan | None:
         # A filter on anything else may take away the row that another one was dropped for. Numbers of clusters are
-        # those of the rows before a filter.
-        if self.clusters or self.apart or not predicate.columns:
+        # those of the rows before a filter; and so is a rank that looks at other rows.
+        if self.clusters or self.apart or not predicate.columns or not self._ranks_alone:
             return None
         keys = frozenset(e.ref for e in (*self.within, *self._compared) if isinstance(e, Col))
         if not constant_in_groups(predicate, keys, self.input.schema):
@@ -155,9 +155,14 @@ class Dedup(Plan):
         if not isinstance(self.how.method, Exact):
             return ()
         return compared_columns(self.value)
+    @property
+    def _ranks_alone(self) -> bool:
+        """Whether the rank of a row is the same whatever other rows there are."""
+        return all(e.rowwise for e in self.rank)
+
 
     def spread(self) -> tuple[Spread, ...]:
-        if self.clusters or self.apart or not self.within:
+        if self.clusters or self.apart or not self.within or not self._ranks_alone:
             return ()
         names = tuple(Col(within_column(k)) for k in range(len(self.within)))
         return (Groups((self.within, *(names for _ in self.against)), AS_INPUT),)
@@ -344,8 +349,12 @@ class Held:
         self.frame, self.light = frame, light
 
     def __call__(self, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
-        wanted = {name: e.polars for name, e in self.light if columns is None or name in columns}
-        return (part.select(**wanted) for part in slices(self.frame))
+        wanted = [(name, e) for name, e in self.light if columns is None or name in columns]
+        exprs = {name: e.polars for name, e in wanted}
+        if all(e.rowwise for _, e in wanted):
+            return (part.select(**exprs) for part in slices(self.frame))
+        # A rank may look at all rows, as "far from the mean" does.
+        return slices(self.frame.select(**exprs))
 
     def whole(self) -> pl.DataFrame:
         """All rows at once."""
