@@ -144,7 +144,7 @@ def _of_vectors(rows: Reading, against: Reading | None, how: How) -> Decided:
         return _numbered(settled(better, worse, similarity, place, fixed, how), fixed, facts)
     fixed, group, place = _counted(rows, against, how)
     found = semantic.decide(_vectors(rows, against, len(place)), group, place, fixed, how.method)
-    facts = {"rows": len(place) - fixed, "against": fixed, **found.report}
+    facts = {**found.report, "rows": len(place) - fixed, "against": fixed}
     return _numbered((found.row, found.witness, found.similarity), fixed, facts)
 
 
@@ -153,7 +153,7 @@ def _pairs_of_vectors(rows: Reading, against: Reading | None, how: How) -> tuple
 
     fixed, group, place = _counted(rows, against, how)
     found = semantic.pairs(_vectors(rows, against, len(place)), group, how.method, None, fixed)
-    return found.left, found.right, found.similarity, fixed, {"rows": len(place) - fixed, **found.report}
+    return found.left, found.right, found.similarity, fixed, {**found.report, "rows": len(place) - fixed}
 
 
 def _counted(rows: Reading, against: Reading | None, how: How) -> tuple[int, np.ndarray | None, np.ndarray]:

@@ -76,7 +76,7 @@ class Deduping(FrameBase):
             that are alike one stays, though the ends of a chain may differ.
         recall
             Of pairs at the threshold the share that is found at least, of "fuzzy" and, on many rows, "semantic": 0.99
-            unless given. Pairs above the threshold are found more surely.
+            unless given. Pairs above the threshold are found more surely. 1 compares all pairs, of "semantic" alone.
         shingle
             `rd.words(n)` or `rd.chars(n)`: the parts of a text that count, by default `rd.chars(5)`, which serves
             captions as well as documents; `rd.words(5)` is faster on long documents.

@@ -6,12 +6,14 @@ import random
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from cutting import LIMITS, run_cut
 
 import robodf as rd
 from robodf import col
+from robodf.dedup import semantic
 from robodf.optimizer import optimize
 from robodf.plan.nodes import dedup as dedup_node
 from robodf.plan.nodes.dedup import Dedup
@@ -68,3 +70,39 @@ def test_a_filter_stays_above_a_rank_that_looks_at_other_rows() -> None:
     other = frame.dedup("t", within="g", keep=rd.best(col("q") - col("q").mean())).filter(col("g") == 1)
     assert isinstance(optimize(alone._plan), Dedup)
     assert not isinstance(optimize(other._plan), Dedup)
+
+
+# -- vectors in groups ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def embedded() -> pl.DataFrame:
+    draw = np.random.default_rng(3)
+    centers = draw.normal(size=(250, 16))
+    vectors = centers[draw.integers(0, 250, 1500)] + draw.normal(scale=0.16, size=(1500, 16))
+    groups = draw.choice(["a", "b", "c"], 1500, p=[0.6, 0.3, 0.1])
+    return pl.DataFrame({"v": vectors.tolist(), "g": groups, "i": range(1500)})
+
+
+@pytest.mark.parametrize("most", [4e4, 2e6])
+def test_how_a_group_is_searched_depends_on_its_own_rows(embedded, most, monkeypatch) -> None:
+    """With clusters in groups large enough for them, in one place and where each group lies in another one."""
+    monkeypatch.setattr(semantic, "EXACT", most)
+    asked = {"on": "v", "method": "semantic", "within": "g", "recall": 0.8}
+    frame = rd.from_polars(embedded)
+    dedup = frame.dedup(**asked)
+    held = dedup.collect(engine="local")
+    assert "index clusters" in str(dedup.explain())
+    exact = frame.dedup(**asked | {"recall": 1.0})
+    best = exact.collect(engine="local")
+    assert "index exact" in str(exact.explain())
+    assert best.height < held.height < embedded.height
+    for limits in LIMITS[:2]:
+        assert run_cut(dedup._plan, limits).equals(held)
+    pairs = frame.similar_pairs(**asked).collect(engine="local")
+    apart = []
+    for group in ("a", "b", "c"):
+        some = embedded.filter(pl.col("g") == group)
+        own = rd.from_polars(some).similar_pairs(**asked).collect(engine="local")
+        apart.append(own.with_columns(pl.col("lo", "hi").replace_strict(range(some.height), some["i"])))
+    assert pl.concat(apart).sort("lo", "hi").equals(pairs)

@@ -265,7 +265,7 @@ class SimilarPairs(Plan):
         return "the keys of all rows and the pairs are held"
 
     def label(self) -> str:
-        return f"SimilarPairs on {self.said}: {self.how.method.describe()}"
+        return f"SimilarPairs on {self.said}: {self.how.method.describe()}{self.caps.last_run()}"
 
 
 @node
