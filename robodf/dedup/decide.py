@@ -15,7 +15,7 @@ from robodf.dedup.growing import Budget, Growing
 from robodf.dedup.how import How
 from robodf.dedup.method import Keys
 from robodf.dedup.ranks import places
-from robodf.errors import OptionError
+from robodf.errors import FileFormatError, OptionError
 
 MOST_ROWS = 2**32 - 2
 
@@ -88,6 +88,10 @@ class Values(NamedTuple):
                 if high == len(wanted):
                     return
 
+        if len(wanted):
+            raise FileFormatError(
+                f"dedup: {first:,} rows are left of those read first; were files changed? Run it again"
+            )
 
 def decide(rows: Reading, against: Reading | None, how: How) -> Decided:
     """The rows that go. The answer is a function of the rows and their order alone."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,11 @@ from cutting import LIMITS, run_cut
 import robodf as rd
 from robodf import col
 from robodf.dedup import semantic
+from robodf.errors import FileFormatError
+from robodf.io.source import Request, Source
+from robodf.io.stream import from_batches
 from robodf.optimizer import optimize
+from robodf.plan.base import plans
 from robodf.plan.nodes import dedup as dedup_node
 from robodf.plan.nodes.dedup import Dedup
 
@@ -106,3 +112,39 @@ def test_how_a_group_is_searched_depends_on_its_own_rows(embedded, most, monkeyp
         own = rd.from_polars(some).similar_pairs(**asked).collect(engine="local")
         apart.append(own.with_columns(pl.col("lo", "hi").replace_strict(range(some.height), some["i"])))
     assert pl.concat(apart).sort("lo", "hi").equals(pairs)
+
+
+# -- rows that are read again -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shrinking(Source):
+    """Rows of which there is one less each time they are read, as of a file that somebody writes anew."""
+
+    read: list[int] = field(default_factory=list, compare=False)
+    name = "shrinking"  # type: ignore[assignment]
+    schema = {"t": pl.String(), "w": pl.Int64()}  # type: ignore[assignment]
+
+    def scan(self, request: Request) -> pl.LazyFrame:
+        def batches() -> Iterator[pl.DataFrame]:
+            self.read.append(1)
+            rows = pl.DataFrame({"t": ["a", "b", "a", "b", "c", "a"], "w": range(6)}).head(7 - len(self.read))
+            yield rows.select(request.columns)
+
+        return from_batches(batches, {n: self.schema[n] for n in request.columns}, self.name)
+
+    def describe(self) -> str:
+        return self.name
+
+
+def test_another_number_of_rows_the_second_time_is_an_error() -> None:
+    """Rows are known by their numbers: those of others would go."""
+    for ask, said in (
+        (lambda df: df.dedup("t", keep="last"), "5 rows are left of those read first"),
+        (lambda df: df.clusters("t"), "5 rows are left of those read first"),
+        (lambda df: df.dedup("w"), "6 rows were read first, and then 5"),
+    ):
+        frame = ask(rd.from_source(Shrinking()))
+        assert any(n.apart for n in plans(optimize(frame._plan)) if isinstance(n, Dedup))
+        with pytest.raises(FileFormatError, match=said):
+            frame.collect(engine="local")

@@ -23,6 +23,7 @@ from robodf.dedup.columns import (
 )
 from robodf.dedup.exact import Exact
 from robodf.dedup.how import How
+from robodf.errors import FileFormatError
 from robodf.io.stream import from_batches
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.bounds import UNKNOWN, Bounds
@@ -94,6 +95,11 @@ class Dedup(Plan):
             for batch in slices(held) if held is not None else bounded(rows):
                 yield self._marked(batch, first, decided) if self.clusters else _kept(batch, first, decided.row)
                 first += batch.height
+            if first != decided.facts["rows"]:  # rows are known by their numbers: some that should stay went
+                raise FileFormatError(
+                    f"dedup on {self.said}: {decided.facts['rows']:,} rows were read first, and then {first:,}; "
+                    "were files changed meanwhile? Run it again"
+                )
 
         return from_batches(batches, self.schema, f"dedup {self.said}")
 
