@@ -233,12 +233,13 @@ def keys_of(batch: pl.DataFrame, method: Any) -> Keys:
     if THERE not in batch.columns:
         return method.keys(batch.get_column(VALUE))
     n = batch.height
-    kept = [batch.get_column(band_column(k)).to_numpy() for k in range(method.bands)]
-    bands = np.stack(kept) if kept else np.zeros((0, n), np.uint64)
-    there = batch.get_column(THERE).to_numpy()
-    known = WORDS[0] in batch.columns
-    words = np.stack([batch.get_column(w).to_numpy() for w in WORDS]) if known else None
-    return Keys(bands, there, words)
+    words = [w for w in WORDS if w in batch.columns]
+    names = [THERE, *map(band_column, range(method.bands)), *words]
+    if any(batch.get_column(name).null_count() for name in names):
+        raise FileFormatError("dedup: an index of which keys are null; build it again")
+    there, *kept = (batch.get_column(name).to_numpy() for name in names)
+    bands = np.stack(kept[: method.bands]) if method.bands else np.zeros((0, n), np.uint64)
+    return Keys(bands, there, np.stack(kept[method.bands :]) if words else None)
 
 
 def _same(met: Met) -> np.ndarray:
