@@ -18,6 +18,7 @@ from robodf.dedup.ranks import places
 from robodf.errors import FileFormatError, OptionError
 
 MOST_ROWS = 2**32 - 2
+MOST_PAIRS = 2**28  # of rows that are alike: some 15 GB while they are listed
 
 
 class Reading(Protocol):
@@ -87,11 +88,11 @@ class Values(NamedTuple):
                 first += batch.height
                 if high == len(wanted):
                     return
-
         if len(wanted):
             raise FileFormatError(
                 f"dedup: {first:,} rows are left of those read first; were files changed? Run it again"
             )
+
 
 def decide(rows: Reading, against: Reading | None, how: How) -> Decided:
     """The rows that go. The answer is a function of the rows and their order alone."""
@@ -359,13 +360,18 @@ def with_copies(
     )
     sizes = end - first
     times = sizes[0] * sizes[1]
+    # In a run of rows that are the same each one meets those before it, but for those of `against`.
+    before = np.where(order >= fixed, np.arange(len(of)) - np.searchsorted(of, of, "left"), 0)
+    if (count := int(times.sum() + before.sum())) > MOST_PAIRS:
+        raise OptionError(
+            f"similar_pairs: {count:,} pairs, most of them of rows that are the same, are more than {MOST_PAIRS:,}; "
+            "keep one row of each first, with dedup(on=...), or use clusters(...), which has a row for each row"
+        )
     pair = np.repeat(np.arange(len(left)), times)
     k = np.arange(len(pair)) - np.repeat(np.cumsum(times) - times, times)
     a, b = order[first[0][pair] + k // sizes[1][pair]], order[first[1][pair] + k % sizes[1][pair]]
-    # Of a run of m rows that are the same, row i meets the m - 1 - i that come after it.
-    after = np.searchsorted(of, of, "right") - np.arange(len(of)) - 1
-    one = np.repeat(np.arange(len(of)), after)
-    other = one + 1 + np.arange(len(one)) - np.repeat(np.cumsum(after) - after, after)
+    one = np.repeat(np.arange(len(of)), before)
+    other = one - 1 - np.arange(len(one)) + np.repeat(np.cumsum(before) - before, before)
     a, b = np.concatenate([a, order[one]]), np.concatenate([b, order[other]])
     sure = np.concatenate([similarity[pair], np.ones(len(one))])
     own = (a >= fixed) | (b >= fixed)
