@@ -156,16 +156,16 @@ class Dedup(Plan):
         return self.replace(input=Filter(self.input, predicate))
 
     @property
+    def _ranks_alone(self) -> bool:
+        """Whether the rank of a row is the same whatever other rows there are."""
+        return all(e.rowwise for e in self.rank)
+
+    @property
     def _compared(self) -> tuple[Expr, ...]:
         """Of exact dedup the columns that are compared: rows that are alike agree on them."""
         if not isinstance(self.how.method, Exact):
             return ()
         return compared_columns(self.value)
-    @property
-    def _ranks_alone(self) -> bool:
-        """Whether the rank of a row is the same whatever other rows there are."""
-        return all(e.rowwise for e in self.rank)
-
 
     def spread(self) -> tuple[Spread, ...]:
         if self.clusters or self.apart or not self.within or not self._ranks_alone:
@@ -173,14 +173,15 @@ class Dedup(Plan):
         names = tuple(Col(within_column(k)) for k in range(len(self.within)))
         return (Groups((self.within, *(names for _ in self.against)), AS_INPUT),)
 
-    def taken_apart(self) -> Plan | None:
+    def taken_apart(self, wide: bool) -> Plan | None:
         plain = isinstance(self.how.method, Exact) and not self.against and not self.rank and not self.clusters
         keys = (*self.within, *self._compared)
-        if plain and all(isinstance(e, Col) for e in keys):
+        again = self.input.read_again
+        if plain and not (wide and again) and all(isinstance(e, Col) for e in keys):
             names = tuple(dict.fromkeys(e.ref for e in keys if isinstance(e, Col)))
             lone = tuple(e.ref for e in self._compared if isinstance(e, Col)) if self.how.method.lone else ()
             return Unique(self.input, names, self.how.keep, True, lone)
-        input = self.input if self.input.read_again else Shared(self.input)
+        input = self.input if again else Shared(self.input)
         light = Select(input, self._light)
         gone = rows_that_go(light, self.against, self.how, self.caps)
         rows = RowIndex(input, ROW, 0)
