@@ -61,9 +61,9 @@ def code_point(text: Any, i: Any) -> Any:
     return min(code | int64(text[i + 3]) & 0x3F, 0x10FFFF), 4
 
 
-def key(minima: Any, band: Any, rows: Any) -> Any:
-    """Of the minima of one band and its number, so that bands do not meet."""
+def key(ends: Any, first: Any, rows: Any, band: Any) -> Any:
+    """Of the `rows` minima or maxima from `first` on, and the number of the band, so that bands do not meet."""
     h = uint64(band + 1) * uint64(0x9E3779B97F4A7C15)
-    for k in range(band * rows, band * rows + rows):
-        h = (((h << uint64(23)) | (h >> uint64(41))) ^ uint64(minima[k])) * uint64(0xD6E8FEB86659FD93)
+    for k in range(first, first + rows):
+        h = (((h << uint64(23)) | (h >> uint64(41))) ^ uint64(ends[k])) * uint64(0xD6E8FEB86659FD93)
     return h ^ (h >> uint64(32))

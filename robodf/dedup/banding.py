@@ -4,9 +4,10 @@ Two sets of Jaccard similarity s have the same minimum under a random order of a
 1997). A key is made of `rows` minima, so a pair agrees on one key with s^rows, and on at least one of `bands` keys with
 1 - (1 - s^rows)^bands (Leskovec, Rajaraman, Ullman: Mining of Massive Datasets, 3.4.2).
 
-Minima could be shared by keys: of u parts of rows / 2 minima each two make a key (Andoni, Indyk: Efficient algorithms
-for substring near neighbor problem, 2006). That was tried: it takes half as many minima and half as many keys again for
-the same recall, and as a key costs what five minima do, no time is gained.
+Keys of the two ends of one order do not weaken that (`minhash`). Minima could be shared by more keys: of u parts of
+rows / 2 minima each two make a key (Andoni, Indyk: Efficient algorithms for substring near neighbor problem, 2006).
+That was tried: it takes half as many minima and half as many keys again for the same recall, and as a key costs what
+five minima do, no time is gained.
 """
 
 from __future__ import annotations

@@ -80,6 +80,19 @@ def equal_in_memory(values: pl.Series, groups: pl.DataFrame, place: np.ndarray |
     return best
 
 
+def kept_in_memory(values: pl.Series, groups: pl.DataFrame, keep: str, method: Exact) -> np.ndarray | None:
+    """Which rows stay of those in memory, the first or the last of its kind: (n,) bool. None: ask `equal_in_memory`."""
+    if keep not in ("first", "last") or not importlib.util.find_spec("numba"):
+        return None
+    from robodf.dedup.first_kept import kept, takes
+
+    flat = isinstance(values.dtype, pl.Struct) and not values.null_count()
+    columns = [*groups.get_columns(), *(values.struct.unnest().get_columns() if flat else [values])]
+    if not takes([c.dtype for c in columns]):
+        return None
+    return kept(columns, method.there(values), keep == "last")
+
+
 def equal_rows(met: Met, values: Values) -> np.ndarray:
     """For each row the best of those that are equal to it, by value: (n,) uint32."""
     import numpy as np

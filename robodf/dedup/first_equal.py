@@ -42,8 +42,8 @@ def first_equal(values: pl.Series, there: np.ndarray, place: np.ndarray | None) 
         order[place] = np.arange(n)
     null = values.is_null().to_numpy() if values.null_count() else np.empty(0, bool)
     best = np.arange(n, dtype=np.uint32)
-    words = _hashes(values) if values.dtype in (pl.String, pl.Binary) else _words(values)
-    views, at, ends, owner = _views(values)
+    words = _hashes(values) if values.dtype in (pl.String, pl.Binary) else words_of(values)
+    views, at, ends, owner = views_of(values)
     bits = max(0, (n // _ROWS).bit_length())
     word, row, view, edges = _parted(words, views, ends, there, null, order, best, bits)
     if not len(edges):
@@ -58,7 +58,7 @@ def first_equal(values: pl.Series, there: np.ndarray, place: np.ndarray | None) 
     return best
 
 
-def _views(values: pl.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
+def views_of(values: pl.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
     """Of texts and bytes: the views (n, 2) uint64, the addresses and the sizes of the buffers, and what holds them.
 
     A view is its length, then the text itself (up to 12 bytes) or four bytes of it, the number of a buffer and the
@@ -81,7 +81,7 @@ def _hashes(values: pl.Series) -> np.ndarray:
     return values.hash(0).to_numpy()
 
 
-def _words(values: pl.Series) -> np.ndarray:
+def words_of(values: pl.Series) -> np.ndarray:
     """Equal values as equal 64 bits."""
     if values.dtype.is_float():
         wide = values.cast(pl.Float64)

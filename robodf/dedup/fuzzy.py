@@ -26,7 +26,7 @@ class Fuzzy:
 
     The similarity of two texts is |A and B| / |A or B| of their sets of n-grams, which are compared by 64-bit hashes.
     Pairs that are compared are found by MinHash keys: a pair at similarity s with probability
-    1 - (1 - s^rows)^bands, which is at least `recall` at the threshold (see `banding`).
+    1 - (1 - s^rows)^bands or more, which is at least `recall` at the threshold (see `banding`).
 
     Under `normalize="text"` case does not count, and whatever is not a letter, a mark, a number or `_` parts words:
     punctuation, symbols, emoji, blanks, controls (Unicode 14.0), a run of them as one blank. With None texts are

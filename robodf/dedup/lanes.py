@@ -20,7 +20,7 @@ inner = numba.njit(nogil=True, boundscheck=False, error_model="numpy")
 
 _instructions: Any = intrinsic  # which gives the first argument itself
 LANES = 16
-"""Minima of 32 bits that are lowered at once."""
+"""Random orders, of 32 bits, that are looked at at once."""
 _BYTE, _WORD = ir.IntType(8), ir.IntType(64)
 _VECTOR = ir.VectorType(_BYTE, 64)
 
@@ -128,11 +128,11 @@ def lower_64(typing_context: Any, source: Any, into: Any, runs: Any) -> Any:
 
 
 @_instructions
-def lower_minima(typing_context: Any, minima: Any, hashes: Any, count: Any, factors: Any, offsets: Any) -> Any:
-    """Lower each of LANES minima to the least a * x + b modulo 2^32 of the upper halves x of `count` hashes of 64 bits.
+def widen(typing_context: Any, least: Any, greatest: Any, hashes: Any, count: Any, factors: Any) -> Any:
+    """Lower each of LANES minima, and raise each of LANES maxima, to those of a * x modulo 2^32.
 
-    All but `count` are addresses: of LANES numbers of 32 bits each, and of the hashes. What is compared stays in
-    registers while the hashes pass by.
+    x are the upper halves of `count` hashes of 64 bits. All but `count` are addresses: of LANES numbers of 32 bits
+    each, and of the hashes. What is compared stays in registers while the hashes pass by.
     """
     vector = ir.VectorType(ir.IntType(32), LANES)
 
@@ -150,18 +150,21 @@ def lower_minima(typing_context: Any, minima: Any, hashes: Any, count: Any, fact
             found.align = 4
             return found
 
-        into, hashes, count, factors, offsets = arguments
-        a, b = read(factors), read(offsets)
-        least = cgutils.alloca_once_value(builder, read(into))  # a register: nothing takes its address
+        low, high, hashes, count, factors = arguments
+        a = read(factors)
+        # Registers: nothing takes the address of either.
+        least, greatest = (cgutils.alloca_once_value(builder, read(into)) for into in (low, high))
         with cgutils.for_range(builder, count) as loop:
             upper = builder.add(
                 builder.add(hashes, ir.Constant(_WORD, 4)), builder.shl(loop.index, ir.Constant(_WORD, 3))
             )
             x = builder.load(builder.inttoptr(upper, ir.IntType(32).as_pointer()))
-            other = builder.add(builder.mul(a, all_of(x)), b)
-            known = builder.load(least)
-            builder.store(builder.select(builder.icmp_unsigned("<", other, known), other, known), least)
-        builder.store(builder.load(least), at(into)).align = 4
+            found = builder.mul(a, all_of(x))
+            for sign, end in (("<", least), (">", greatest)):
+                known = builder.load(end)
+                builder.store(builder.select(builder.icmp_unsigned(sign, found, known), found, known), end)
+        for end, into in ((least, low), (greatest, high)):
+            builder.store(builder.load(end), at(into)).align = 4
         return context.get_dummy_value()
 
     return types.none(types.int64, types.int64, types.int64, types.int64, types.int64), build

@@ -25,7 +25,7 @@ from robodf.plan.resolve import expand, flatten
 if TYPE_CHECKING:
     from robodf.frame.frame import PipelineDataFrame
 
-_FORMAT = 2  # of the file, and of the keys: raised whenever a kernel gives other keys
+_FORMAT = 3  # of the file, and of the keys: raised whenever a kernel gives other keys
 _MARK = "robodf.dedup_index"
 
 
@@ -33,7 +33,7 @@ class DedupIndex:
     """The rows of a data set as `dedup(against=...)` needs them: what is compared of each, and its keys.
 
     An index is of one way to compare: method, threshold, recall, shingles, and the columns `within`. With another one
-    it is refused. Its file is Parquet: about 8 bytes a key (20 of them a text, by default), and what is compared.
+    it is refused. Its file is Parquet: about 8 bytes a key (12 or 20 of them a text, by default), and what is compared.
 
     >>> import robodf as rd, os, tempfile
     >>> path = os.path.join(tempfile.mkdtemp(), "captions.parquet")

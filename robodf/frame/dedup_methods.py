@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -91,6 +92,16 @@ def method_of(
 
     _must(doing, method, value, dtype, is_trajectory(dtype), "a list of states (numbers, or lists of numbers)")
     return value, Trajectory(least)
+
+
+_CROWD = 1024
+"""With how many rows of a key one is compared where all pairs are asked for: 64 found three quarters of those among
+12,000 captions of a few templates, 1,024 nearly all, in the same time."""
+
+
+def of_all_pairs(method: Any) -> Any:
+    """The method where it is not enough that a row finds one like it."""
+    return method if getattr(method, "cap", None) is None else replace(method, cap=_CROWD)
 
 
 def _is_one_of(value: Any, names: tuple[str, ...]) -> bool:

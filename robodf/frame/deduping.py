@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -10,7 +11,7 @@ from robodf.dedup.caps import Caps
 from robodf.dedup.how import Best, How
 from robodf.errors import OptionError, QueryError, SchemaError, column_not_found
 from robodf.frame.base import FrameBase
-from robodf.frame.dedup_methods import asked, method_of
+from robodf.frame.dedup_methods import asked, method_of, of_all_pairs
 from robodf.plan.base import Plan, Schema
 from robodf.plan.expr import Call, Col, Expr, as_expr
 from robodf.plan.nodes.dedup import CLUSTERS, Dedup, SimilarPairs, light_columns
@@ -175,7 +176,8 @@ class Deduping(FrameBase):
         """The pairs of rows that are alike, each verified: lo, hi (numbers of rows, lo < hi) and similarity.
 
         With `against` also pairs with rows of that: lo is -1 - k for its row k. Sorted by lo and hi. Rows of the same
-        value each make a pair: n rows of one text make n (n - 1) / 2.
+        value each make a pair: n rows of one text make n (n - 1) / 2. Of more than 1,024 texts that share a key each is
+        compared with 1,024 (of `dedup`, that is 64): where that happens there is a warning, and a row in `df.errors`.
 
         >>> import robodf as rd
         >>> texts = rd.from_dict({"t": ["Pick up the red block.", "pick up the red block", "open the drawer"]})
@@ -186,8 +188,9 @@ class Deduping(FrameBase):
                            recall, shingle, normalize, "keep")  # fmt: skip
         if method == "exact":
             raise OptionError("similar_pairs: of equal values use clusters(on=...), which is not quadratic")
+        how = replace(node.how, method=of_all_pairs(node.how.method))
         return self._then(
-            SimilarPairs(node.light(), node.against, node.how, node.said.removesuffix(", keep first"), node.caps)
+            SimilarPairs(node.light(), node.against, how, node.said.removesuffix(", keep first"), node.caps)
         )
 
     def _dedup(

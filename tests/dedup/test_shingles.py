@@ -220,25 +220,44 @@ def test_bytes_beyond_the_end_of_a_word_are_unlike_any_letter():
     assert len(set().union(*hashes(pl.Series(rows), Words(1), None))) == len(rows)
 
 
-def test_minima_are_those_of_all_orders():
+def test_ends_are_those_of_all_orders():
     import numba
 
-    from robodf.dedup.lanes import LANES, lower_minima
+    from robodf.dedup.lanes import LANES, widen
 
     @numba.njit
-    def lowered(minima, hashes, factors, offsets):
-        lower_minima(
-            minima.ctypes.data, hashes.ctypes.data, hashes.size, factors.ctypes.data, offsets.ctypes.data
+    def widened(least, greatest, hashes, factors):
+        widen(
+            least.ctypes.data, greatest.ctypes.data, hashes.ctypes.data, hashes.size, factors.ctypes.data
         )  # fmt: skip
-        return minima
+        return least, greatest
 
-    factors, offsets = minhash.orders(LANES)
+    factors = minhash.orders(LANES)
     for count in (0, 1, 2, 7, 300):
         x = splitmix(5, count)
-        minima = np.full(LANES, 2**32 - 1, np.uint32)
-        orders = factors[:, None] * (x >> np.uint64(32)).astype(np.uint32)[None] + offsets[:, None]
-        expected = orders.min(axis=1, initial=2**32 - 1)
-        assert (lowered(minima, x, factors, offsets) == expected).all()
+        orders = factors[:, None] * (x >> np.uint64(32)).astype(np.uint32)[None]
+        least, greatest = widened(np.full(LANES, 2**32 - 1, np.uint32), np.zeros(LANES, np.uint32), x, factors)
+        assert (least == orders.min(axis=1, initial=2**32 - 1)).all()
+        assert (greatest == orders.max(axis=1, initial=0)).all()
+
+
+@pytest.mark.parametrize("similarity", [0.5, 0.8, 0.9])
+@pytest.mark.parametrize("size", [10, 200])
+def test_two_sets_share_a_key_at_least_as_often_as_is_promised(similarity, size):
+    """Of sets drawn by chance: 9 keys of 3 minima, 5 of first and 4 of last n-grams."""
+    bands, rows, pairs = 9, 3, 4000
+    common, own = round(size * similarity), size - round(size * similarity)
+    draw = np.random.default_rng(size)
+    words = draw.integers(0, 2**40, (pairs, size)).astype(str)
+    left = [" ".join(row[: common + own // 2]) for row in words]
+    right = [" ".join([*row[:common], *row[common + own // 2 :]]) for row in words]
+    made = tables(Words(1), "text")
+    a, b = (minhash.keys(Readable(pl.Series(side), True), made, bands, rows).bands for side in (left, right))
+    share = common / size
+    found, each = (a == b).any(axis=0).mean(), (a == b).mean(axis=1)
+    sway = 4 / (2 * pairs**0.5)  # four standard deviations at most
+    assert abs(each - share**rows).max() < sway
+    assert found > 1 - (1 - share**rows) ** bands - sway
 
 
 def test_what_is_equal_to_the_reader_is_equal():
@@ -301,4 +320,4 @@ def test_keys_stay_what_they_are_as_they_are_saved():
             keys = Fuzzy(shingle=shingle, normalize=normalize).keys(rows)
             digest.update(keys.bands.astype("<u8").tobytes())
             digest.update(keys.same.astype("<u8").tobytes())
-    assert digest.hexdigest() == "abb29eb00598f583"
+    assert digest.hexdigest() == "fa7241eb788678cd"

@@ -21,7 +21,7 @@ from robodf.dedup.columns import (
     rank_column,
     within_column,
 )
-from robodf.dedup.exact import Exact
+from robodf.dedup.exact import Exact, kept_in_memory
 from robodf.dedup.how import How
 from robodf.errors import FileFormatError
 from robodf.io.stream import from_batches
@@ -84,6 +84,10 @@ class Dedup(Plan):
             from robodf.dedup.decide import decide
 
             held = None if self.apart else self._held(rows)  # what cannot be read twice is held
+            kept = self._kept_at_once(held) if held is not None else None
+            if held is not None and kept is not None:
+                yield kept
+                return
             compared = reading(others[0]) if held is None else Held(held, self._light)
             with asked.during(engine):
                 decided = decide(compared, reading(earlier) if earlier is not None else None, self.how)
@@ -110,6 +114,18 @@ class Dedup(Plan):
     def _held(self, rows: pl.LazyFrame) -> pl.DataFrame:
         # The streaming engine would copy what is in memory as it is.
         return rows.collect(engine="in-memory") if isinstance(self.input, InMemory) else run(rows)
+
+    def _kept_at_once(self, held: pl.DataFrame) -> pl.DataFrame | None:
+        """The rows that stay, where nobody asks because of which the others go."""
+        if self.clusters or self.against or not isinstance(self.how.method, Exact):
+            return None
+        light = Held(held, self._light).whole()
+        kept = kept_in_memory(light.get_column(VALUE), light.select(self.how.groups), self.how.keep, self.how.method)
+        if kept is None:
+            return None
+        rows = held.filter(pl.Series(kept))
+        self.caps.tell({"rows": held.height, "against": 0, "dropped": held.height - rows.height})
+        return rows
 
     @property
     def _light(self) -> tuple[tuple[str, Expr], ...]:
