@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -33,8 +34,10 @@ class Caps:
     def last_run(self) -> str:
         """What the last run found and verified, for `explain()` and `profile()`; empty before the first."""
         known = ((name, self.facts.get(name)) for name in ("rows", "candidates", "comparisons", "dropped", "index"))
-        said = ", ".join(f"{v:,} {n}" if isinstance(v, int) else f"{n} {v}" for n, v in known if v is not None)
-        return f" (last run: {said})" if said else ""
+        said = [f"{v:,} {n}" if isinstance(v, int) else f"{n} {v}" for n, v in known if v is not None]
+        if "recall_at_least" in self.facts:  # of a search in clusters, as measured
+            said.append(f"recall at least {math.floor(self.facts['recall_at_least'] * 1e4) / 1e4:g}")
+        return f" (last run: {', '.join(said)})" if said else ""
 
     @property
     def problems(self) -> list[dict]:

@@ -23,6 +23,11 @@ BETTER_VALUE, WORSE_VALUE = "__robodf_better_value", "__robodf_worse_value"
 WITNESS = "__robodf_witness"
 
 
+def of_column(name: str) -> str:
+    """For a message: the column, unless it has no name that the user knows."""
+    return "" if name == VALUE else f" of {name!r}"
+
+
 def within_column(k: int) -> str:
     """The column with key number `k` of the groups inside which rows are compared."""
     return f"__robodf_within_{k}"

@@ -15,9 +15,10 @@ from robodf.dedup.growing import Budget, Growing
 from robodf.dedup.how import How
 from robodf.dedup.method import Keys
 from robodf.dedup.ranks import places
-from robodf.errors import OptionError
+from robodf.errors import FileFormatError, OptionError
 
 MOST_ROWS = 2**32 - 2
+MOST_PAIRS = 2**28  # of rows that are alike: some 15 GB while they are listed
 
 
 class Reading(Protocol):
@@ -87,6 +88,10 @@ class Values(NamedTuple):
                 first += batch.height
                 if high == len(wanted):
                     return
+        if len(wanted):
+            raise FileFormatError(
+                f"dedup: {first:,} rows are left of those read first; were files changed? Run it again"
+            )
 
 
 def decide(rows: Reading, against: Reading | None, how: How) -> Decided:
@@ -144,7 +149,7 @@ def _of_vectors(rows: Reading, against: Reading | None, how: How) -> Decided:
         return _numbered(settled(better, worse, similarity, place, fixed, how), fixed, facts)
     fixed, group, place = _counted(rows, against, how)
     found = semantic.decide(_vectors(rows, against, len(place)), group, place, fixed, how.method)
-    facts = {"rows": len(place) - fixed, "against": fixed, **found.report}
+    facts = {**found.report, "rows": len(place) - fixed, "against": fixed}
     return _numbered((found.row, found.witness, found.similarity), fixed, facts)
 
 
@@ -153,7 +158,7 @@ def _pairs_of_vectors(rows: Reading, against: Reading | None, how: How) -> tuple
 
     fixed, group, place = _counted(rows, against, how)
     found = semantic.pairs(_vectors(rows, against, len(place)), group, how.method, None, fixed)
-    return found.left, found.right, found.similarity, fixed, {"rows": len(place) - fixed, **found.report}
+    return found.left, found.right, found.similarity, fixed, {**found.report, "rows": len(place) - fixed}
 
 
 def _counted(rows: Reading, against: Reading | None, how: How) -> tuple[int, np.ndarray | None, np.ndarray]:
@@ -229,12 +234,13 @@ def keys_of(batch: pl.DataFrame, method: Any) -> Keys:
     if THERE not in batch.columns:
         return method.keys(batch.get_column(VALUE))
     n = batch.height
-    kept = [batch.get_column(band_column(k)).to_numpy() for k in range(method.bands)]
-    bands = np.stack(kept) if kept else np.zeros((0, n), np.uint64)
-    there = batch.get_column(THERE).to_numpy()
-    known = WORDS[0] in batch.columns
-    words = np.stack([batch.get_column(w).to_numpy() for w in WORDS]) if known else None
-    return Keys(bands, there, words)
+    words = [w for w in WORDS if w in batch.columns]
+    names = [THERE, *map(band_column, range(method.bands)), *words]
+    if any(batch.get_column(name).null_count() for name in names):
+        raise FileFormatError("dedup: an index of which keys are null; build it again")
+    there, *kept = (batch.get_column(name).to_numpy() for name in names)
+    bands = np.stack(kept[: method.bands]) if method.bands else np.zeros((0, n), np.uint64)
+    return Keys(bands, there, np.stack(kept[method.bands :]) if words else None)
 
 
 def _same(met: Met) -> np.ndarray:
@@ -354,13 +360,18 @@ def with_copies(
     )
     sizes = end - first
     times = sizes[0] * sizes[1]
+    # In a run of rows that are the same each one meets those before it, but for those of `against`.
+    before = np.where(order >= fixed, np.arange(len(of)) - np.searchsorted(of, of, "left"), 0)
+    if (count := int(times.sum() + before.sum())) > MOST_PAIRS:
+        raise OptionError(
+            f"similar_pairs: {count:,} pairs, most of them of rows that are the same, are more than {MOST_PAIRS:,}; "
+            "keep one row of each first, with dedup(on=...), or use clusters(...), which has a row for each row"
+        )
     pair = np.repeat(np.arange(len(left)), times)
     k = np.arange(len(pair)) - np.repeat(np.cumsum(times) - times, times)
     a, b = order[first[0][pair] + k // sizes[1][pair]], order[first[1][pair] + k % sizes[1][pair]]
-    # Of a run of m rows that are the same, row i meets the m - 1 - i that come after it.
-    after = np.searchsorted(of, of, "right") - np.arange(len(of)) - 1
-    one = np.repeat(np.arange(len(of)), after)
-    other = one + 1 + np.arange(len(one)) - np.repeat(np.cumsum(after) - after, after)
+    one = np.repeat(np.arange(len(of)), before)
+    other = one - 1 - np.arange(len(one)) + np.repeat(np.cumsum(before) - before, before)
     a, b = np.concatenate([a, order[one]]), np.concatenate([b, order[other]])
     sure = np.concatenate([similarity[pair], np.ones(len(one))])
     own = (a >= fixed) | (b >= fixed)

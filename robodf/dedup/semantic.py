@@ -11,8 +11,9 @@ from robodf.dedup.vectors import Vectors
 from robodf.errors import OptionError
 
 EXACT = 2e13
-"""Multiplications and additions of all pairs of numbers up to which a search is exact unless told: five minutes of one
-core at 70 billion a second, for 280 000 vectors of 256 numbers. Sketches and copies make it several times faster."""
+"""Multiplications and additions of all pairs of numbers of a group up to which a search is exact unless told: five
+minutes of one core at 70 billion a second, for 280 000 vectors of 256 numbers. Sketches and copies make it several
+times faster."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Semantic:
     """Similarity is the cosine of two vectors; two rows are alike where it is `threshold` or more.
 
     `index` is how pairs are found: "exact" (all are looked at), "clusters" (rows meet where they share one of their
-    nearest centroids, in as many as `recall` needs), or None: by the number of rows. What is found is always verified.
+    nearest centroids, in as many as `recall` needs), or None: by the number of rows. With a recall of 1 all are looked
+    at, however long it takes. What is found is always verified.
     """
 
     threshold: float = 0.9
@@ -28,20 +30,28 @@ class Semantic:
     index: str | None = None
 
     def __post_init__(self) -> None:
-        for name, most in (("threshold", 1.0), ("recall", 0.999)):
+        for name in ("threshold", "recall"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= most:
-                raise OptionError(f"dedup: {name} is a number above 0, at most {most:g}, not {value!r}")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+                raise OptionError(f"dedup: {name} is a number above 0, at most 1, not {value!r}")
+        if 0.999 < self.recall < 1:
+            raise OptionError(f"dedup: recall={self.recall!r}: of clusters 0.999 at most; 1 compares all pairs")
         if self.index not in (None, "exact", "clusters"):
             raise OptionError(f"dedup: index is 'exact', 'clusters' or None, not {self.index!r}")
 
+    @property
+    def exact(self) -> bool:
+        """Whether all pairs are looked at, however many."""
+        return self.index == "exact" or self.recall == 1
+
     def describe(self) -> str:
         """For explain()."""
-        how = {
-            "exact": "all pairs looked at",
-            "clusters": f"overlapping clusters, recall at least {self.recall:g}",
-            None: f"all pairs looked at, or overlapping clusters of recall {self.recall:g} where that takes too long",
-        }[self.index]
+        clusters = f"overlapping clusters, recall at least {self.recall:g}"
+        how = (
+            "all pairs looked at" if self.exact
+            else clusters if self.index
+            else f"all pairs looked at, or where that takes too long {clusters}"
+        )  # fmt: skip
         return f"cosine >= {self.threshold:g}, {how}"
 
 
@@ -73,11 +83,15 @@ def decide(vectors: Vectors, group: np.ndarray | None, rank: np.ndarray | None, 
 
     n = len(vectors.unit)
     rank = np.arange(n) if rank is None else rank
-    lists, report = _lists(vectors, group, spec)
-    order = np.argsort(rank, kind="stable")
-    settled = greedy(vectors, order[vectors.there[order]], lists, spec.threshold, rank < fixed)
-    (row,) = np.nonzero(settled.witness != np.arange(n))
-    return Decided(row, settled.witness[row], settled.similarity[row], report)
+    parts, report = _parts(vectors, group, spec)
+    witness, similarity = np.arange(n), np.ones(n)
+    for rows, lists in parts:
+        some = _taken(vectors, rows)
+        order = np.argsort(rank[rows], kind="stable")
+        settled = greedy(some, order[some.there[order]], lists, spec.threshold, rank[rows] < fixed)
+        witness[rows], similarity[rows] = rows[settled.witness], settled.similarity
+    (row,) = np.nonzero(witness != np.arange(n))
+    return Decided(row, witness[row], similarity[row], report)
 
 
 def pairs(
@@ -90,29 +104,61 @@ def pairs(
     """All pairs of rows of one group that are alike, but those of two rows that are kept always (see `decide`)."""
     from robodf.dedup.nearest import all_pairs
 
-    n = len(vectors.unit)
-    lists, report = _lists(vectors, group, spec)
-    always = (np.arange(n) if rank is None else rank) < fixed
-    return Alike(*all_pairs(vectors, lists, spec.threshold, always), report)
+    parts, report = _parts(vectors, group, spec)
+    always = (np.arange(len(vectors.unit)) if rank is None else rank) < fixed
+    found = [all_pairs(_taken(vectors, rows), lists, spec.threshold, always[rows]) for rows, lists in parts]
+    left, right = (np.concatenate([rows[f[side]] for (rows, _), f in zip(parts, found)]) for side in (0, 1))
+    by = np.lexsort((right, left))
+    return Alike(left[by], right[by], np.concatenate([f.similarity for f in found])[by], report)
 
 
-def _lists(vectors: Vectors, group: np.ndarray | None, spec: Semantic) -> tuple[np.ndarray, dict[str, Any]]:
-    """The lists in which rows meet, and what is to be said of them."""
+_Part = tuple[np.ndarray, np.ndarray]
+"""Rows of which none is compared with one of another part: their numbers, ascending, and the lists they meet in."""
+
+
+def _taken(vectors: Vectors, rows: np.ndarray) -> Vectors:
+    return vectors if len(rows) == len(vectors.unit) else vectors.take(rows)
+
+
+def _parts(vectors: Vectors, group: np.ndarray | None, spec: Semantic) -> tuple[list[_Part], dict[str, Any]]:
+    """The parts, and what is to be said of them.
+
+    How a group is searched depends on its own rows alone: on a cluster groups lie in different places.
+    """
     n, d = vectors.unit.shape
     of = np.zeros(n, np.int64) if group is None else group.astype(np.int64)
-    exact = of[:, None]
     sizes = np.bincount(of[vectors.there]).astype(np.float64)
-    work = float((sizes * (sizes - 1) / 2).sum()) * d * 2
+    work = sizes * (sizes - 1) * d
+    said = f"{work.max(initial=0.0):.2g} multiplications and additions{'' if group is None else ' in a group'}"
     report: dict[str, Any] = {"rows": n, "vectors": int(vectors.there.sum()), "numbers": d, "index": "exact"}
-    if spec.index == "exact" or (spec.index is None and work <= EXACT):
-        why = "as asked" if spec.index else f"{work:.2g} multiplications and additions, at most {EXACT:g}"
-        return exact, {**report, "why": why}
-    from robodf.dedup.centroids import clusters
+    large = np.flatnonzero(work > (0 if spec.index else EXACT))
+    if spec.exact or not len(large):
+        why = "as asked" if spec.exact else f"{said}, at most {EXACT:g}"
+        return [(np.arange(n), of[:, None])], {**report, "why": why}
+    from robodf.dedup.centroids import Clusters, clusters
 
-    made = clusters(vectors, of, spec.threshold, spec.recall)
-    if isinstance(made, str):
-        return exact, {**report, "why": made}
-    found = {"centroids": made.centroids, "nearest": made.lists.shape[1], "recall": made.recall,
-             "recall_at_least": made.at_least, "sampled": made.sampled}  # fmt: skip
-    why = "as asked" if spec.index else f"{work:.2g} multiplications and additions, more than {EXACT:g}"
-    return made.lists, {**report, **found, "index": "clusters", "why": why}
+    parts: list[_Part] = []
+    made: list[Clusters] = []
+    failed = ""
+    left = np.ones(n, bool)
+    for number in large.tolist():
+        rows = np.flatnonzero(of == number)
+        found = clusters(_taken(vectors, rows), np.zeros(len(rows), np.int64), spec.threshold, spec.recall)
+        if isinstance(found, str):
+            failed = failed or found
+            continue
+        parts.append((rows, found.lists))
+        made.append(found)
+        left[rows] = False
+    rest = np.flatnonzero(left)
+    if len(rest):
+        parts.append((rest, of[rest, None]))
+    if not made:
+        return parts, {**report, "why": failed}
+    of_clusters = {
+        "index": "clusters", "centroids": sum(m.centroids for m in made),
+        "nearest": max(m.lists.shape[1] for m in made), "recall": min(m.recall for m in made),
+        "recall_at_least": min(m.at_least for m in made), "sampled": sum(m.sampled for m in made),
+        "why": "as asked" if spec.index else f"{said}, more than {EXACT:g}",
+    }  # fmt: skip
+    return parts, {**report, **of_clusters}

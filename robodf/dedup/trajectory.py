@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from robodf.dedup import motion
+from robodf.dedup.columns import of_column
 from robodf.dedup.dtw import Held, Holding
 from robodf.dedup.method import Keys
 from robodf.errors import OptionError, SchemaError
@@ -120,7 +121,7 @@ def states(column: pl.Series) -> States:
         if uneven.size:
             at = uneven[0]
             raise SchemaError(
-                f"a trajectory of {column.name!r} has states of {dims[row_of[at]]} and of {widths[at]} numbers; "
+                f"a trajectory{of_column(column.name)} has states of {dims[row_of[at]]} and of {widths[at]} numbers; "
                 "all states of one trajectory have one length: keep rows with others out by a filter before"
             )
         # What a row that is not there has of numbers is left out, so that each has steps times dims.
@@ -137,16 +138,26 @@ def states(column: pl.Series) -> States:
     return States(flat, start, steps, dims, there & (start[1:] > start[:-1]))
 
 
-def _leaf(dtype: pl.DataType) -> tuple[pl.DataType, list[str]]:
-    """The type of numbers that all are turned into, and the names of the fields where a state is a struct."""
+def is_trajectory(dtype: pl.DataType) -> bool:
+    """Whether values of a type are lists of states."""
+    numbers, _ = _numbers_of(dtype)
+    return all(isinstance(n, pl.DataType) and (n.is_numeric() or n == pl.Boolean) for n in numbers)
+
+
+def _numbers_of(dtype: pl.DataType) -> tuple[list[Any], list[str]]:
+    """The types of the numbers of a state, and the names of the fields where it is a struct."""
     inner = dtype.inner if isinstance(dtype, (pl.List, pl.Array)) else None
     state = inner.inner if isinstance(inner, (pl.List, pl.Array)) else inner
     fields = state.fields if isinstance(state, pl.Struct) and state is inner else []
-    numbers = [field.dtype for field in fields] if fields else [state]
-    if not all(isinstance(n, pl.DataType) and (n.is_numeric() or n == pl.Boolean) for n in numbers):
+    return [field.dtype for field in fields] if fields else [state], [field.name for field in fields]
+
+
+def _leaf(dtype: pl.DataType) -> tuple[pl.DataType, list[str]]:
+    """The type of numbers that all are turned into, and the names of the fields where a state is a struct."""
+    if not is_trajectory(dtype):
         raise SchemaError(f"a trajectory is {_TAKEN}; it is not {dtype}")
-    single = all(n == pl.Float32 for n in numbers)
-    return pl.Float32() if single else pl.Float64(), [field.name for field in fields]
+    numbers, names = _numbers_of(dtype)
+    return pl.Float32() if all(n == pl.Float32 for n in numbers) else pl.Float64(), names
 
 
 def _lists(dtype: pl.DataType, number: pl.DataType) -> pl.List:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from robodf.compat import explode_options
+from robodf.dedup.columns import of_column
 from robodf.dedup.compiled import in_ranges, kernel
 from robodf.errors import SchemaError
 
@@ -85,7 +86,7 @@ def _check_lengths(lengths: np.ndarray, given: np.ndarray, width: int, width_fro
     if len(other):
         row = int(given[other[0]])
         raise SchemaError(
-            f"dedup: the vectors of {name!r} are not of one length: row {width_from} has {width} numbers, "
+            f"dedup: the vectors{of_column(name)} are not of one length: row {width_from} has {width} numbers, "
             f"row {first + row} has {lengths[row]}"
         )
 

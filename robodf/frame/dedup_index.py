@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from robodf.dedup.columns import VALUE
+from robodf.dedup.exact import Exact
 from robodf.dedup.how import How
 from robodf.errors import FileFormatError, NoFilesError, OptionError
 from robodf.io.sink import WriteReport
@@ -17,6 +18,7 @@ from robodf.plan.base import Plan
 from robodf.plan.expr import Col, as_expr
 from robodf.plan.nodes.concat import Concat
 from robodf.plan.nodes.dedup import Dedup, WithKeys
+from robodf.plan.nodes.project import Select
 from robodf.plan.nodes.rows import Count
 from robodf.plan.resolve import expand, flatten
 
@@ -75,6 +77,7 @@ class DedupIndex:
             "format": _FORMAT, "compares": repr(node.how.method), "within": names,
             "arguments": arguments | {"shingle": None if shingle is None else shingle.label},
             "on": _plain_names(on, frame), "columns": {name: str(t) for name, t in plan.schema.items()},
+            "polars": pl.__version__,
         }  # fmt: skip
         return cls(plan, settings)
 
@@ -97,6 +100,12 @@ class DedupIndex:
         plan = read_parquet(path, storage_options=storage_options)._plan
         if {c: str(t) for c, t in plan.schema.items()} != settings["columns"]:
             raise FileFormatError(f"{name}: its columns are not those that its index was saved with; build it again")
+        exact = next((m for m in (Exact(True), Exact(False)) if repr(m) == settings["compares"]), None)
+        if exact is not None and settings.get("polars") != pl.__version__:
+            # Hashes of values are Polars' own, and another version has others: they are made anew from the values.
+            how = How(exact, "first", "representative", len(settings["within"]))
+            values = Select(plan, tuple((n, Col(n)) for n in (VALUE, *how.groups)))
+            plan, settings = WithKeys(values, how), settings | {"polars": pl.__version__}
         return cls(plan, settings)
 
     def save(self, path: str | os.PathLike, *, mode: str = "error", storage_options: dict | None = None,
@@ -151,6 +160,9 @@ class DedupIndex:
                 f"dedup: the index compares {ours[VALUE]} within {self._settings['within'] or 'all rows'}; here it is "
                 f"{theirs[VALUE]} within {how.within} columns; cast, or build the index again"
             )
+        made = WithKeys(Select(light, tuple((n, Col(n)) for n in columns)), how).schema
+        if {c: str(t) for c, t in made.items()} != self._settings["columns"]:
+            raise FileFormatError(f"dedup: the index has no keys for {mine}; build it again")
         return self._plan
 
     def __len__(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import polars as pl
@@ -40,8 +41,8 @@ def asked(
         if value is not None and method not in methods:
             raise OptionError(f"{doing}: {name}= means nothing to method={method!r}")
     for name, value in (("threshold", threshold), ("recall", recall)):
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if value is not None and not (number and 0 < value <= 1):
+        number = isinstance(value, Real) and not isinstance(value, bool)  # NumPy's too
+        if value is not None and not (number and 0 < float(value) <= 1):
             raise OptionError(f"{doing}: {name}={value!r}: a number above 0 and at most 1")
 
 
@@ -57,6 +58,9 @@ def method_of(
         return value, Exact(lone=nulls == "keep" and not whole)
     import robodf.dedup.compiled  # noqa: F401 - without numba it says what to install, before anything runs
 
+    if dtype == pl.Null:  # nulls alone: of no type as yet, and like no other
+        dtype = {"fuzzy": pl.String(), "phash": pl.UInt64()}.get(method, pl.List(pl.Float64()))
+        value = Call("cast", (value, dtype))
     if method == "fuzzy":
         from robodf.dedup.fuzzy import Fuzzy
         from robodf.dedup.shingles import Chars
@@ -64,29 +68,29 @@ def method_of(
         if isinstance(dtype, (pl.Categorical, pl.Enum)):
             value, dtype = Call("cast", (value, pl.String())), pl.String()
         _must(doing, method, value, dtype, isinstance(dtype, pl.String), "a text")
-        return value, Fuzzy(least, recall or 0.99, shingle or Chars(5), normalize)
+        return value, Fuzzy(least, 0.99 if recall is None else float(recall), shingle or Chars(5), normalize)
     if method == "semantic":
         from robodf.dedup.semantic import Semantic
 
         inner = getattr(dtype, "inner", None)
-        fits = isinstance(dtype, (pl.List, pl.Array)) and inner is not None and inner.is_numeric()
+        fits = isinstance(dtype, (pl.List, pl.Array)) and inner is not None and (inner.is_float() or inner.is_integer())
         _must(doing, method, value, dtype, fits, "a list of numbers: df.embed(column, model) makes one")
-        return value, Semantic(least, recall or 0.99)
+        return value, Semantic(least, 0.99 if recall is None else float(recall))
     if method == "phash":
         from robodf.dedup.hamming import Phash
         from robodf.dedup.phash import phash
 
         if dtype != pl.UInt64:
-            fits = isinstance(dtype, (pl.Binary, pl.Struct))
+            fields = {f.name: f.dtype for f in dtype.fields} if isinstance(dtype, pl.Struct) else {}
+            fits = dtype == pl.Binary or fields.get("data") == pl.Binary
             _must(doing, method, value, dtype, fits, "the bytes of an image, an Image message, or a hash (UInt64)")
             if importlib.util.find_spec("PIL") is None:
                 raise ImportError(f"{doing}: method='phash' of images needs Pillow: pip install 'robodf[images]'")
             value = phash(value)
         return value, Phash(least)
-    from robodf.dedup.trajectory import Trajectory
+    from robodf.dedup.trajectory import Trajectory, is_trajectory
 
-    fits = isinstance(dtype, (pl.List, pl.Array))
-    _must(doing, method, value, dtype, fits, "a list of states (numbers, or lists of numbers)")
+    _must(doing, method, value, dtype, is_trajectory(dtype), "a list of states (numbers, or lists of numbers)")
     return value, Trajectory(least)
 
 

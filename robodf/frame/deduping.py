@@ -9,7 +9,7 @@ import polars as pl
 
 from robodf.dedup.caps import Caps
 from robodf.dedup.how import Best, How
-from robodf.errors import OptionError, QueryError, column_not_found
+from robodf.errors import OptionError, QueryError, SchemaError, column_not_found
 from robodf.frame.base import FrameBase
 from robodf.frame.dedup_methods import asked, method_of, of_all_pairs
 from robodf.plan.base import Plan, Schema
@@ -65,7 +65,8 @@ class Deduping(FrameBase):
         threshold
             From which similarity on rows are alike: fuzzy 0.8, semantic 0.9, phash 0.9, trajectory 0.95 unless given.
         keep
-            Which row stays: "first", "last", `rd.best(expr)`, or "none": no row that has one like it.
+            Which row stays: "first", "last", `rd.best(expr)`, or "none": no row that has one like it. The expression
+            may look at other rows (`(col("x") - col("x").mean()).abs()`).
         within
             Columns: only rows with equal values there are compared. `()` for all rows.
         against
@@ -76,7 +77,7 @@ class Deduping(FrameBase):
             that are alike one stays, though the ends of a chain may differ.
         recall
             Of pairs at the threshold the share that is found at least, of "fuzzy" and, on many rows, "semantic": 0.99
-            unless given. Pairs above the threshold are found more surely.
+            unless given. Pairs above the threshold are found more surely. 1 compares all pairs, of "semantic" alone.
         shingle
             `rd.words(n)` or `rd.chars(n)`: the parts of a text that count, by default `rd.chars(5)`, which serves
             captions as well as documents; `rd.words(5)` is faster on long documents.
@@ -85,7 +86,7 @@ class Deduping(FrameBase):
             are.
         nulls
             "keep": rows that have nothing to compare (null, an empty text or list) all stay. "equal": for "exact",
-            null equals null.
+            null equals null, as it always does where all columns are compared.
 
         Needs `pip install 'robodf[dedup]'`, but for exact.
 
@@ -101,6 +102,7 @@ class Deduping(FrameBase):
         """
         if on is None and method == "exact" and isinstance(keep, str) and against is None and within is None:
             asked("dedup", method, threshold, keep, link, recall, shingle, normalize, nulls)
+            _no_objects(tuple(map(Col, self._plan.schema)), self._plan.schema, "dedup")
             return self._then(Unique(self._plan, None, keep, True))
         return self._then(
             self._dedup("dedup", False, on, method, threshold, keep, within, against, link, recall, shingle, normalize,
@@ -122,6 +124,7 @@ class Deduping(FrameBase):
         keys = None if subset is None else column_names([subset], self._plan.schema, "drop_duplicates")
         if keys == ():
             raise QueryError("drop_duplicates: subset= names no column")
+        _no_objects(tuple(map(Col, keys or self._plan.schema)), self._plan.schema, "drop_duplicates")
         return self._then(Unique(self._plan, keys, keep, True))
 
     def clusters(
@@ -197,11 +200,12 @@ class Deduping(FrameBase):
         schema = self._plan.schema
         asked(doing, method, threshold, keep, link, recall, shingle, normalize, nulls)
         compared = _compared(on, schema, doing, method)
+        groups = _groups(within, schema, doing, method)
+        rank, descending = _rank(keep, schema, doing)
+        _no_objects((*compared, *groups, *rank), schema, doing)
         value = compared[0] if len(compared) == 1 else Call("pl.struct", _apart_by_name(compared))
         value, made = method_of(doing, method, value, type_of(value, schema), threshold, recall, shingle, normalize,
                                 nulls, whole=on is None)  # fmt: skip
-        groups = _groups(within, schema, doing, method)
-        rank, descending = _rank(keep, schema, doing)
         how = How(made, keep if isinstance(keep, str) else "best", link, len(groups), descending, method == "semantic")
         light = Select(self._plan, light_columns(value, groups, rank))
         earlier = () if against is None else (_earlier(against, value, groups, how, light),)
@@ -248,6 +252,12 @@ def _compared(on: Any, schema: Schema, doing: str, method: str) -> tuple[Expr, .
     if not any(e.columns for e in found):
         raise QueryError(f"{doing}: on={on!r} reads no column, so all rows are alike; name a column")
     return tuple({id(e): e for e in found}.values())
+
+
+def _no_objects(exprs: tuple[Expr, ...], schema: Schema, doing: str) -> None:
+    for e in exprs:
+        if type_of(e, schema) == pl.Object:
+            raise SchemaError(f"{doing}: {e!r} holds Python objects, which cannot be compared; cast or drop it")
 
 
 def _apart_by_name(compared: tuple[Expr, ...]) -> tuple[Expr, ...]:

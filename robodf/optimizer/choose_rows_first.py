@@ -6,6 +6,7 @@ from robodf.plan.base import Plan, plans
 from robodf.plan.nodes.dedup import Dedup
 from robodf.plan.nodes.fetch import Fetch
 from robodf.plan.nodes.scan import Scan
+from robodf.plan.nodes.unique import Unique
 
 
 def choose_rows_first(plan: Plan) -> Plan | None:
@@ -26,13 +27,23 @@ def choose_rows_first(plan: Plan) -> Plan | None:
     Rows are known by their position, so it is done only where a second reading gives the same rows in the same order,
     and where the files have so many bytes that the rows are better not held. Where that is not so (little to read, a
     join, a user's function) the rows are held; so are light columns whose heavy ones are fetched late (`fetch_late`).
+
+    Of much more bytes, so many that one row of each kind may not fit into memory, `dedup()` of all columns and
+    `drop_duplicates` become such a dedup too.
     """
+    if isinstance(plan, Unique):
+        whole = plan.by_keys() if plan.input.read_again and (_bytes(plan.input) or 0) >= MUCH else None
+        return None if whole is None else whole.replace(apart=(whole.light(),))
     if not isinstance(plan, Dedup) or plan.apart or not plan.input.read_again:
         return None
-    sizes = [_size(n) for n in plans(plan.input) if isinstance(n, (Scan, Fetch))]
-    if None not in sizes and sum(size or 0 for size in sizes) < FEW:
-        return None
-    return plan.replace(apart=(plan.light(),))
+    size = _bytes(plan.input)
+    return plan.replace(apart=(plan.light(),)) if size is None or size >= FEW else None
+
+
+def _bytes(plan: Plan) -> int | None:
+    """The bytes of files that a plan reads, None where they are not known."""
+    sizes = [_size(n) for n in plans(plan) if isinstance(n, (Scan, Fetch))]
+    return None if None in sizes else sum(size or 0 for size in sizes)
 
 
 def _size(scan: Scan | Fetch) -> int | None:
@@ -50,3 +61,6 @@ def _size(scan: Scan | Fetch) -> int | None:
 
 FEW = 64 << 20
 """Bytes of files whose rows are held rather than read again."""
+
+MUCH = 1 << 30
+"""Bytes of files of which one row of each kind is better not held: reading them two or three times takes longer."""

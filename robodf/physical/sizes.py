@@ -11,6 +11,7 @@ from robodf.plan.base import Plan, Schema, parents_first
 from robodf.plan.nodes.scan import Scan
 
 PACKED = 3  # bytes in memory of one byte in a file
+WIDE = 1024  # bytes of a row from which on it is cheaper to read rows twice than to keep or move them
 
 
 def estimated_rows(root: Plan, known: Mapping[int, float] | None = None) -> dict[int, float]:

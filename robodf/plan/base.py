@@ -128,8 +128,11 @@ class Plan(Node):
         """The name under which a column of the first input passes with its values unchanged; None where none does."""
         return None
 
-    def taken_apart(self) -> Plan | None:
-        """The same by operators that run in partitions, where this one needs its rows in one; None without such."""
+    def taken_apart(self, wide: bool) -> Plan | None:
+        """The same by operators that run in partitions, where this one needs its rows in one; None without such.
+
+        `wide`: its rows have so many bytes that they are better not moved.
+        """
         return None
 
     @property

@@ -172,3 +172,14 @@ def test_explain_says_what_the_last_run_verified() -> None:
     assert "last run" not in str(found.explain())
     assert found.collect().height == 2
     assert "(last run: 4 rows, 2 candidates, 1 comparisons, 2 dropped)" in str(found.explain())
+
+
+def test_more_pairs_than_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = rd.from_dict({"t": ["pick it up"] * 6})
+    earlier = rd.from_dict({"t": ["pick it up", "put it down"] * 20})
+    monkeypatch.setattr(decide_module, "MOST_PAIRS", 15)
+    assert frame.similar_pairs("t").collect(engine="local").height == 15
+    assert earlier.head(1).similar_pairs("t", against=earlier.filter(rd.col("t") != "pick it up")).collect().height == 0
+    monkeypatch.setattr(decide_module, "MOST_PAIRS", 14)
+    with pytest.raises(OptionError, match="15 pairs, most of them of rows that are the same, are more than 14"):
+        frame.similar_pairs("t").collect(engine="local")

@@ -206,15 +206,15 @@ def test_clusters_find_what_they_say(monkeypatch) -> None:
     group = rng.integers(0, 2, 20_000)
     exact = pairs(v, group, Semantic(0.9, index="exact"))
     monkeypatch.setattr(semantic, "EXACT", 1.0)  # chosen by size, then
-    found = pairs(v, group, Semantic(0.9, recall=0.98))
+    found = pairs(v, group, Semantic(0.9, recall=0.95))
     assert found.report["index"] == "clusters"
     assert found.report["nearest"] >= 1
-    assert found.report["recall_at_least"] >= 0.98
+    assert found.report["recall_at_least"] >= 0.95
     true = set(zip(exact.left.tolist(), exact.right.tolist()))
     got = set(zip(found.left.tolist(), found.right.tolist()))
     assert got <= true
-    assert len(got) / len(true) >= 0.97
-    kept = decide(v, group, None, 0, Semantic(0.9, recall=0.98))
+    assert len(got) / len(true) >= 0.94
+    kept = decide(v, group, None, 0, Semantic(0.9, recall=0.95))
     assert kept.report == found.report
     assert all((w, r) in true for w, r in zip(kept.witness.tolist(), kept.row.tolist()))
     assert not np.isin(kept.witness, kept.row).any()
@@ -233,7 +233,8 @@ def test_exact_where_no_clusters_would_do() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"threshold": 0}, {"threshold": 1.5}, {"threshold": float("nan")}, {"threshold": True}, {"recall": 1.0},
+    "bad", [{"threshold": 0}, {"threshold": 1.5}, {"threshold": float("nan")}, {"threshold": True}, {"recall": 1.5},
+            {"recall": 0.9999},
             {"index": "hnsw"}]
 )  # fmt: skip
 def test_options(bad: dict) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Hashable
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -362,6 +363,13 @@ def test_few_rows_on_each_engine(run, empty) -> None:
         assert run(frame.clusters("b", method="fuzzy")).columns[-3:] == ["cluster_id", "similarity", "is_kept"]
 
 
+@pytest.mark.parametrize("method", ["fuzzy", "semantic", "phash", "trajectory"])
+def test_a_column_of_no_type_has_nothing_to_compare(method: str) -> None:
+    frame = framed(pl.Null, [None, None])
+    assert ids(frame.dedup("v", method=method)) == ids(frame.dedup("v", method=method, against=frame)) == [0, 1]
+    assert frame.similar_pairs("v", method=method).collect(engine="local").height == 0
+
+
 # -- against --------------------------------------------------------------------------------------------------------
 
 EARLIER = pl.DataFrame(
@@ -445,7 +453,7 @@ def test_a_row_meets_the_best_of_a_crowd(monkeypatch: pytest.MonkeyPatch) -> Non
 
 # -- arguments ------------------------------------------------------------------------------------------------------
 
-FRAME = rd.from_dict({"t": ["a"], "n": [1], "v": [[1.0, 2.0]], "b": [b"x"], "l": [["x"]]})
+FRAME = rd.from_dict({"t": ["a"], "n": [1], "v": [[1.0, 2.0]], "b": [b"x"], "l": [["x"]], "p": [{"data": [1]}]})
 
 
 @pytest.mark.parametrize(
@@ -484,7 +492,9 @@ FRAME = rd.from_dict({"t": ["a"], "n": [1], "v": [[1.0, 2.0]], "b": [b"x"], "l":
         ({"on": "n", "method": "fuzzy"}, SchemaError, "compares a text, but .*n.* is Int64"),
         ({"on": "l", "method": "semantic"}, SchemaError, "a list of numbers: df.embed"),
         ({"on": "t", "method": "phash"}, SchemaError, "the bytes of an image"),
+        ({"on": "p", "method": "phash"}, SchemaError, "the bytes of an image"),
         ({"on": "t", "method": "trajectory"}, SchemaError, "a list of states"),
+        ({"on": "l", "method": "trajectory"}, SchemaError, "a list of states"),
         ({"within": "group"}, ColumnNotFoundError, "group"),
         ({"within": col("n") + 1}, QueryError, "within= takes column names, not the expression"),
         ({"keep": rd.best("v")}, QueryError, "which is a List.*give a number"),
@@ -496,6 +506,25 @@ def test_what_is_asked_wrongly_is_told(options: dict, error: type, message: str)
         with pytest.raises(error, match=f"(?s){message}") as caught:
             getattr(FRAME, doing)(**{"on": "t", **options})
         assert doing in str(caught.value) or message.startswith(("a share", "give", "shingle=5"))
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    frame = rd.from_dict({"t": ["pick it up", "Pick it up.", "put it down"], "i": [0, 1, 2]})
+    for one in (np.float32(0.5), np.float64(0.5), np.int64(1)):
+        assert ids(frame.dedup("t", method="fuzzy", threshold=one)) == [0, 2]
+    assert ids(frame.dedup("t", method="fuzzy", recall=np.float32(0.9))) == [0, 2]
+
+
+def test_objects_of_python_are_not_compared() -> None:
+    frame = rd.from_polars(pl.DataFrame({"o": pl.Series([object(), 1], dtype=pl.Object), "t": ["a", "a"]}))
+    for ask in (
+        lambda: frame.dedup(), lambda: frame.dedup("o"), lambda: frame.clusters(["t", "o"]),
+        lambda: frame.dedup("t", within="o"), lambda: frame.dedup("t", keep=rd.best("o")),
+        lambda: frame.drop_duplicates(), lambda: frame.drop_duplicates("o"),
+    ):  # fmt: skip
+        with pytest.raises(SchemaError, match=r"holds Python objects, which cannot be compared; cast or drop it"):
+            ask()
+    assert frame.drop_duplicates("t").drop("o").collect(engine="local").height == 1
 
 
 def test_other_arguments() -> None:

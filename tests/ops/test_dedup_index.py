@@ -134,3 +134,38 @@ def test_files_that_are_no_index(old, tmp_path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FileFormatError):
         rd.DedupIndex.load(path)
+
+
+@pytest.mark.parametrize("nulls", ["keep", "equal"])
+def test_hashes_of_another_polars_are_made_anew(old, nulls, tmp_path) -> None:
+    """What is kept of exact values are Polars' own hashes, which change with its version."""
+    path = tmp_path / "index.parquet"
+    new = rd.from_dict({"t": ["open the drawer", "wipe the table", None, ""], "e": ["a", "a", "a", "b"]})
+    asked = {"on": "t", "within": "e", "nulls": nulls}
+    expected = new.clusters(against=old, **asked).collect()
+    assert not expected["is_kept"].all()
+    rd.DedupIndex.build(old, **asked).save(path)
+    rows, mark = pl.read_parquet(path), pl.read_parquet_metadata(path)["robodf.dedup_index"]
+    other = rows.with_columns(pl.col(pl.UInt64) + 1)
+    assert not other.equals(rows)
+    other.write_parquet(path, metadata={"robodf.dedup_index": mark.replace(pl.__version__, "0.0.1")})
+    index = rd.DedupIndex.load(path)
+    assert new.clusters(against=index, **asked).collect().equals(expected)
+    index.extend(new).save(path, mode="overwrite")
+    assert pl.read_parquet(path).head(rows.height).equals(rows)
+    assert new.dedup(against=rd.DedupIndex.load(path), **asked).collect()["t"].is_in([None, ""]).all()
+
+
+def test_keys_that_are_not_there(old, new, tmp_path) -> None:
+    path = tmp_path / "index.parquet"
+    rd.DedupIndex.build(old, "t", method="fuzzy").save(path)
+    rows, settings = pl.read_parquet(path), json.loads(pl.read_parquet_metadata(path)["robodf.dedup_index"])
+    for some, said in (
+        (rows.drop("__robodf_band_3"), "no keys for Fuzzy"),
+        (rows.with_columns(__robodf_band_3=pl.lit(None, pl.UInt64)), "keys are null"),
+        (rows.with_columns(__robodf_there=pl.lit(None, pl.Boolean)), "keys are null"),
+    ):
+        settings["columns"] = {name: str(dtype) for name, dtype in some.schema.items()}
+        some.write_parquet(path, metadata={"robodf.dedup_index": json.dumps(settings)})
+        with pytest.raises(FileFormatError, match=said):
+            new.dedup("t", method="fuzzy", against=rd.DedupIndex.load(path)).collect(engine="local")

@@ -224,3 +224,20 @@ def test_not_for_a_plan_in_partitions(file) -> None:
     assert set(RULES) - set(IN_PARTITIONS) == {choose_rows_first}
     assert "Scan parquet x.parquet\n" in tree(optimize(file.dedup("t")._plan, IN_PARTITIONS)) + "\n"
     assert "__robodf_value" not in tree(optimize(file.dedup("t")._plan, IN_PARTITIONS))
+
+
+def test_much_is_not_held_by_drop_duplicates_either(file, fires, keeps, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = file.select("t", "g")
+    keeps(rows.drop_duplicates("t"), choose_rows_first)
+    monkeypatch.setattr(RULE, "MUCH", 0)
+    fires(rows.dedup(keep="last"), choose_rows_first, f"""
+        Dedup on all columns, keep last: {EXACT}, null equals null
+          #1 Select [t, g]
+            Scan parquet x.parquet
+          Select [__robodf_value=struct(col("t"), col("g"))]
+            (same as #1: Select [t, g])""")  # fmt: skip
+    for keep in ("first", "last", False):
+        held = rd.from_polars(rows.collect(engine="local")).drop_duplicates("t", keep=keep)
+        assert rows.drop_duplicates("t", keep=keep).collect(engine="local").equals(held.collect(engine="local"))
+    keeps(rows.unique("t"), choose_rows_first)  # any of them, in no order
+    keeps(file.sort("q").drop_duplicates("t"), choose_rows_first)

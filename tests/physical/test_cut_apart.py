@@ -256,6 +256,17 @@ def test_a_dedup_of_wide_rows_reads_them_once_it_is_known_which_stay(wide) -> No
     assert same(held, SMALL)["i"].to_list() == [8, 9, 10, 11]
 
 
+def test_an_exact_dedup_of_wide_rows_sends_keys(wide) -> None:
+    """Narrow rows go to where their equals are; of wide ones the keys do."""
+    for keep in ("first", "last", "none"):
+        assert is_apart(wide.dedup("t", keep=keep), SMALL)
+        assert not is_apart(wide.drop("image").dedup("t", keep=keep), SMALL)
+        same(wide.dedup("t", keep=keep), SMALL)
+        same(wide.dedup(["t", "image"], keep=keep, within="i"), SMALL)
+    held = wide.map_batches(lambda b: b, None, preserves_rows=True)  # not to be read again: then they travel once
+    assert not is_apart(held.dedup("t"), SMALL)
+
+
 def test_only_a_count_is_kept_of_what_is_read_again(wide) -> None:
     done = cut(optimize(wide.with_row_index()._plan, IN_PARTITIONS), SMALL)
     stages = Stages(Here(travel=True), Job(Settings()))

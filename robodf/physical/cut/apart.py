@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from robodf.physical.cut.item import Item, Limits
+from robodf.physical.sizes import WIDE, row_bytes
 from robodf.plan.base import Plan, parents_first
 from robodf.plan.expr import Col
 from robodf.plan.spread import Groups
@@ -29,7 +30,7 @@ def taken_apart(plan: Plan, limits: Limits, placed: Callable[[Plan], Item]) -> P
     for n in reversed(parents_first(plan)):
         inputs = tuple(done[id(i)] for i in n.inputs())
         new = n if all(a is b for a, b in zip(n.inputs(), inputs)) else n.with_inputs(inputs)
-        steps = new.taken_apart()
+        steps = new.taken_apart(bool(inputs) and row_bytes(new.schema) >= WIDE)
         if steps is not None and _pays(new, limits, placed(new.inputs()[0])):
             new = steps
         keep += [n, new]

@@ -6,7 +6,7 @@ from robodf.physical.cut.item import Cutter, Item, Place
 from robodf.physical.cut.order import settled
 from robodf.physical.cut.rows import moved
 from robodf.physical.exchange import Counted, Rebatched
-from robodf.physical.sizes import row_bytes
+from robodf.physical.sizes import WIDE, row_bytes
 from robodf.plan.base import Plan
 from robodf.plan.spread import Batches, Placed
 
@@ -24,7 +24,7 @@ def placed(cutter: Cutter, n: Plan, inputs: list[Item]) -> Item | None:
     if not any(isinstance(way, Placed) for way in n.spread()):
         return None
     below = settled(cutter, inputs[0])
-    again = n.inputs()[0].read_again and not below.place.tagged and row_bytes(below.plan.schema) >= _WIDE
+    again = n.inputs()[0].read_again and not below.place.tagged and row_bytes(below.plan.schema) >= WIDE
     counted = cutter.item(Counted(below.plan, again), below.place, below.rows)
     return cutter.item(n.with_inputs((counted.plan,)), moved(n, below.place), n.estimate(below.rows))
 
@@ -45,6 +45,3 @@ def at_batches(cutter: Cutter, n: Plan, inputs: list[Item]) -> Item | None:
     below = settled(cutter, inputs[0])
     cut = cutter.item(Rebatched(below.plan, sizes[0]), Place(below.place.parts), below.rows)
     return cutter.item(n.with_inputs((cut.plan,)), Place(below.place.parts), n.estimate(below.rows))
-
-
-_WIDE = 1024  # bytes of a row from which on it is cheaper to read rows twice than to keep them

@@ -23,6 +23,7 @@ from robodf.dedup.columns import (
 )
 from robodf.dedup.exact import Exact, kept_in_memory
 from robodf.dedup.how import How
+from robodf.errors import FileFormatError
 from robodf.io.stream import from_batches
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.bounds import UNKNOWN, Bounds
@@ -98,6 +99,11 @@ class Dedup(Plan):
             for batch in slices(held) if held is not None else bounded(rows):
                 yield self._marked(batch, first, decided) if self.clusters else _kept(batch, first, decided.row)
                 first += batch.height
+            if first != decided.facts["rows"]:  # rows are known by their numbers: some that should stay went
+                raise FileFormatError(
+                    f"dedup on {self.said}: {decided.facts['rows']:,} rows were read first, and then {first:,}; "
+                    "were files changed meanwhile? Run it again"
+                )
 
         return from_batches(batches, self.schema, f"dedup {self.said}")
 
@@ -157,13 +163,18 @@ class Dedup(Plan):
 
     def push(self, predicate: Expr) -> Plan | None:
         # A filter on anything else may take away the row that another one was dropped for. Numbers of clusters are
-        # those of the rows before a filter.
-        if self.clusters or self.apart or not predicate.columns:
+        # those of the rows before a filter; and so is a rank that looks at other rows.
+        if self.clusters or self.apart or not predicate.columns or not self._ranks_alone:
             return None
         keys = frozenset(e.ref for e in (*self.within, *self._compared) if isinstance(e, Col))
         if not constant_in_groups(predicate, keys, self.input.schema):
             return None
         return self.replace(input=Filter(self.input, predicate))
+
+    @property
+    def _ranks_alone(self) -> bool:
+        """Whether the rank of a row is the same whatever other rows there are."""
+        return all(e.rowwise for e in self.rank)
 
     @property
     def _compared(self) -> tuple[Expr, ...]:
@@ -173,19 +184,20 @@ class Dedup(Plan):
         return compared_columns(self.value)
 
     def spread(self) -> tuple[Spread, ...]:
-        if self.clusters or self.apart or not self.within:
+        if self.clusters or self.apart or not self.within or not self._ranks_alone:
             return ()
         names = tuple(Col(within_column(k)) for k in range(len(self.within)))
         return (Groups((self.within, *(names for _ in self.against)), AS_INPUT),)
 
-    def taken_apart(self) -> Plan | None:
+    def taken_apart(self, wide: bool) -> Plan | None:
         plain = isinstance(self.how.method, Exact) and not self.against and not self.rank and not self.clusters
         keys = (*self.within, *self._compared)
-        if plain and all(isinstance(e, Col) for e in keys):
+        again = self.input.read_again
+        if plain and not (wide and again) and all(isinstance(e, Col) for e in keys):
             names = tuple(dict.fromkeys(e.ref for e in keys if isinstance(e, Col)))
             lone = tuple(e.ref for e in self._compared if isinstance(e, Col)) if self.how.method.lone else ()
             return Unique(self.input, names, self.how.keep, True, lone)
-        input = self.input if self.input.read_again else Shared(self.input)
+        input = self.input if again else Shared(self.input)
         light = Select(input, self._light)
         gone = rows_that_go(light, self.against, self.how, self.caps)
         rows = RowIndex(input, ROW, 0)
@@ -276,7 +288,7 @@ class SimilarPairs(Plan):
         return "the keys of all rows and the pairs are held"
 
     def label(self) -> str:
-        return f"SimilarPairs on {self.said}: {self.how.method.describe()}"
+        return f"SimilarPairs on {self.said}: {self.how.method.describe()}{self.caps.last_run()}"
 
 
 @node
@@ -360,8 +372,12 @@ class Held:
         self.frame, self.light = frame, light
 
     def __call__(self, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
-        wanted = {name: e.polars for name, e in self.light if columns is None or name in columns}
-        return (part.select(**wanted) for part in slices(self.frame))
+        wanted = [(name, e) for name, e in self.light if columns is None or name in columns]
+        exprs = {name: e.polars for name, e in wanted}
+        if all(e.rowwise for _, e in wanted):
+            return (part.select(**exprs) for part in slices(self.frame))
+        # A rank may look at all rows, as "far from the mean" does.
+        return slices(self.frame.select(**exprs))
 
     def whole(self) -> pl.DataFrame:
         """All rows at once."""

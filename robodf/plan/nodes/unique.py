@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 
-from robodf.dedup.exact import has_nothing
+from robodf.dedup.caps import Caps
+from robodf.dedup.exact import Exact, has_nothing
+from robodf.dedup.how import KEEPS, How
 from robodf.plan.base import Names, Plan, Schema
 from robodf.plan.bounds import Bounds
-from robodf.plan.expr import Col, Expr
+from robodf.plan.expr import Call, Col, Expr
 from robodf.plan.node import lazy, node
 from robodf.plan.nodes.filter import Filter
 from robodf.plan.nodes.rows import numbered
 from robodf.plan.spread import AS_INPUT, Groups, Phases, Spread
+
+if TYPE_CHECKING:
+    from robodf.plan.nodes.dedup import Dedup
 
 
 @node
@@ -90,6 +97,18 @@ class Unique(Plan):
 
     def range_of(self, column: str) -> Bounds:
         return self.input.range_of(column)
+
+    def by_keys(self) -> Dedup | None:
+        """The same as a dedup, which holds hashes of the keys rather than rows; None where that has not its order."""
+        if not self.ordered or self.lone or self.keep not in KEEPS:
+            return None
+        from robodf.plan.nodes.dedup import Dedup
+
+        keys = tuple(map(Col, self.keys))
+        value = keys[0] if len(keys) == 1 else Call("pl.struct", keys)
+        how = How(Exact(lone=False), self.keep, "representative")
+        on = "all columns" if self.on is None else ", ".join(self.on)
+        return Dedup(self.input, (), (), value, (), (), how, False, f"{on}, keep {self.keep}", Caps())
 
     def in_memory(self) -> str | None:
         return "it holds one row of each kind"
