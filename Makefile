@@ -50,7 +50,8 @@ test-polars-1.44: $(VENV_144)/.installed  ## the tests of queries on Polars 1.44
 # fragments run by Polars in the stead of a GPU. Few random plans, as those of `make test` are tried too.
 test-gpu-plan: $(VENV_GPU_PLAN)/.installed  ## what of a plan goes to a GPU: needs none
 	ROBODF_PROPERTY_PLANS=400 $(VENV_GPU_PLAN)/bin/python -m pytest -n $(JOBS) -m "not slow and not ray and not gpu" \
-		tests/gpu tests/property/test_random_placements.py
+		tests/gpu tests/property/test_random_placements.py \
+		tests/repo/test_docs.py::test_examples_of_placement_on_a_gpu_that_polars_plays
 	ROBODF_TEST_PRETENDED_GPU=1 $(VENV_GPU_PLAN)/bin/python -m pytest -n $(JOBS) -m "gpu and not slow" tests/ops
 
 test-gpu: $(VENV_GPU)/.installed  ## the tests of operators on a GPU, and all of tests/gpu: needs an NVIDIA GPU
