@@ -53,7 +53,9 @@ def comparisons():
             lambda told: getattr(col(name), told[0])(lit(told[1]))
         )
         listed = st.lists(values | st.none(), max_size=3).map(lambda told: col(name).is_in(told))
-        found = compared | listed | st.sampled_from([col(name).is_null(), col(name).is_not_null()])
+        found = compared | st.sampled_from([col(name).is_null(), col(name).is_not_null()])
+        if name != "m":  # Polars 1.44 has no is_in of times in another unit
+            found |= listed
         return found | _TEXTS.map(lambda told: col(name).str.starts_with(told)) if name == "s" else found
 
     return st.sampled_from(list(COLUMNS)).flatmap(of)
