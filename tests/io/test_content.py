@@ -122,7 +122,11 @@ def test_content_and_name(data: bytes, name: str, format: str | None) -> None:
     assert format_of(name, data[:4096], len(data)) == format
 
 
-@pytest.mark.parametrize("data", [b"\x1f\x8b broken", b"BZh9", samples_archives.PACKED["gz"](b"a,b\n1,2\n" * 99)])
+@pytest.mark.parametrize(
+    "data",
+    [b"\x1f\x8b broken", b"BZh9", samples_archives.PACKED["gz"](b"a,b\n1,2\n" * 99)],
+    ids=["broken", "bzip2", "gzip"],  # the bytes of the last hold the time of day
+)
 def test_what_is_compressed_and_no_archive(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a").write_bytes(data)
     with pytest.raises(FileFormatError, match="not a format that its content or extension tells"):
