@@ -10,6 +10,7 @@ BENCHMARKS = (
     "overhead",
     "mcap",
     "logs",
+    "heavy",
     "hdf5",
     "align",
     "video",
