@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 # Tests that need a Ray cluster share one: they run after the others, in one process.
-PYTEST = -m pytest -n $(JOBS) -m "not slow and not ray and not gpu"
+PYTEST = -m pytest -n $(JOBS) --dist worksteal -m "not slow and not ray and not gpu"
 PYTEST_RAY = -m pytest -m "ray and not slow"
 
 .DEFAULT_GOAL := help
@@ -43,7 +43,7 @@ TESTS_144 ?= tests/plan tests/optimizer tests/ops tests/property tests/sql tests
 	tests/io/test_mcap_source.py tests/io/test_log_fetching.py tests/io/test_sink.py \
 	tests/io/test_parquet_pages.py tests/io/test_video.py
 test-polars-1.44: $(VENV_144)/.installed  ## the tests of queries on Polars 1.44, the oldest that is supported
-	ROBODF_PROPERTY_PLANS=1000 $(VENV_144)/bin/python $(PYTEST) $(TESTS_144)
+	ROBODF_PROPERTY_PLANS=800 $(VENV_144)/bin/python $(PYTEST) $(TESTS_144)
 	$(VENV_144)/bin/python $(PYTEST_RAY) tests/ops tests/property
 
 # What goes to a GPU, asked of cudf-polars where there is none. The tests of operators run with engine="gpu", their

@@ -10,6 +10,7 @@ import pytest
 
 import robodf as rd
 from robodf import col
+from robodf.errors import FileFormatError
 from robodf.optimizer import IN_PARTITIONS, RULES, optimize
 from robodf.optimizer.choose_rows_first import choose_rows_first
 from robodf.optimizer.push_filter import push_filter
@@ -115,7 +116,7 @@ def test_a_broken_image_is_met_only_by_who_reads_it(tmp_path: Path, monkeypatch:
     found = frame.clusters("t", method="fuzzy", keep=rd.best("i")).drop("image").collect(engine="local")
     assert found["cluster_id"].to_list() == [1, 1, 2]
     assert frame.dedup("t").select("i").collect(engine="local")["i"].to_list() == [0, 1, 2]
-    with pytest.raises(pl.exceptions.ComputeError):
+    with pytest.raises(FileFormatError, match="y.parquet"):
         frame.dedup("t").collect(engine="local")
 
 

@@ -16,7 +16,7 @@ from robodf.physical.cut import cut
 from robodf.plan.base import tree
 
 SHARDS = 8
-PLANS = int(os.environ.get("ROBODF_PROPERTY_PLANS", "2000")) // 2  # each is many tasks
+PLANS = int(os.environ.get("ROBODF_PROPERTY_PLANS", "1200")) // 2  # each is many tasks
 SEED = int(os.environ.get("ROBODF_PROPERTY_SEED", "0"))
 
 

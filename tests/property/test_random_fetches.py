@@ -24,7 +24,7 @@ from robodf.plan.nodes.fetch import Fetch
 from robodf.plan.nodes.scan import Scan
 
 SHARDS = 2
-PLANS = int(os.environ.get("ROBODF_PROPERTY_PLANS", "2000")) // 20
+PLANS = int(os.environ.get("ROBODF_PROPERTY_PLANS", "1200")) // 20
 SEED = int(os.environ.get("ROBODF_PROPERTY_SEED", "0"))
 
 

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "gpu"))
 from placing import PRETENDED, all_of_polars
 
 SHARDS = 4
-PLANS = int(os.environ.get("ROBODF_PROPERTY_PLANS", "2000")) // 2
+PLANS = int(os.environ.get("ROBODF_PROPERTY_PLANS", "1200")) // 2
 SEED = int(os.environ.get("ROBODF_PROPERTY_SEED", "0"))
 ANY = Facts(Device(0, "any", (9, 0), 80 << 30, None), None, 16)
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 SHARDS = 8
-PLANS = int(os.environ.get("ROBODF_PROPERTY_PLANS", "2000"))
+PLANS = int(os.environ.get("ROBODF_PROPERTY_PLANS", "1200"))
 SEED = int(os.environ.get("ROBODF_PROPERTY_SEED", "0"))
 
 
