@@ -36,15 +36,15 @@ test-long: $(VENV)/.installed  ## all tests, the slow ones too, 20,000 random pl
 		$(VENV)/bin/python -m pytest -n $(JOBS) --timeout 3600 -m "not ray"
 	$(VENV)/bin/python -m pytest -m ray --timeout 3600
 
-# What asks Polars most: queries. Kernels, file formats, damage and the command line are the same Python on both versions;
-# `make test-polars-1.44 TESTS_144=tests` runs everything.
+# What asks Polars most: queries. Kernels, file formats, damage and the command line are the same Python on both versions,
+# and so is what Ray does, which a few tests try; `make test-polars-1.44 TESTS_144=tests` runs all that needs no cluster.
 TESTS_144 ?= tests/plan tests/optimizer tests/ops tests/property tests/sql tests/images tests/text \
 	tests/io/test_read.py tests/io/test_splits.py tests/io/test_indexed_files.py tests/io/test_text_modes.py \
 	tests/io/test_mcap_source.py tests/io/test_log_fetching.py tests/io/test_sink.py \
 	tests/io/test_parquet_pages.py tests/io/test_video.py
 test-polars-1.44: $(VENV_144)/.installed  ## the tests of queries on Polars 1.44, the oldest that is supported
 	ROBODF_PROPERTY_PLANS=800 $(VENV_144)/bin/python $(PYTEST) $(TESTS_144)
-	$(VENV_144)/bin/python $(PYTEST_RAY) tests/ops tests/property
+	$(VENV_144)/bin/python $(PYTEST_RAY) tests/ops/test_operators.py tests/property
 
 # What goes to a GPU, asked of cudf-polars where there is none. The tests of operators run with engine="gpu", their
 # fragments run by Polars in the stead of a GPU. Few random plans, as those of `make test` are tried too.
