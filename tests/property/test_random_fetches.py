@@ -72,7 +72,7 @@ def test_random_fetches(shard: int, always: None) -> None:
 
     plans.ENGINE.clear()
     check()
-    assert len(plans.ENGINE) <= 1 + PLANS // SHARDS // 50, plans.ENGINE
+    assert len(plans.ENGINE) <= 4 + PLANS // SHARDS // 50, plans.ENGINE
     # A twentieth of them at least: a plan fetches only where it is sure that this reads less.
     assert fetches[True] * 20 >= sum(fetches.values()), f"too few plans fetch: {fetches}"
 
