@@ -19,7 +19,7 @@ from robodf.gpu import kernels
 from robodf.gpu.devices import Device, absent
 from robodf.gpu.facts import Facts
 from robodf.gpu.translation import available
-from robodf.physical import on_gpu, place
+from robodf.physical import cluster, on_gpu, place
 
 PRETEND = os.environ.get("ROBODF_TEST_PRETENDED_GPU") == "1"
 
@@ -49,4 +49,5 @@ def pretend(monkeypatch: pytest.MonkeyPatch, **options: object) -> None:
     monkeypatch.setattr(on_gpu, "here", lambda: PRETENDED)
     # robodf's own kernels are tried by the CUDA simulator, in tests/gpu.
     monkeypatch.setattr(kernels, "wanted", lambda work, amount, there, back: None)
-    monkeypatch.setattr(on_gpu, "place", functools.partial(place.place, **given))  # type: ignore[arg-type]
+    for module in (on_gpu, cluster):  # the second places what runs in parts, so that it can be resumed
+        monkeypatch.setattr(module, "place", functools.partial(place.place, **given))  # type: ignore[arg-type]

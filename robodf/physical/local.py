@@ -78,11 +78,12 @@ def user_errors(plan: Plan | None = None) -> Iterator[None]:
         ) from error
     except (pl.exceptions.PolarsError, RuntimeError) as error:
         original = original_failure(error)
+        files = listing(_table_files(plan), 5)
+        # Also where one of our sources met it: it may ask Polars for the rows below it.
+        if files and isinstance(original, pl.exceptions.PolarsError) and str(original).startswith(_OF_A_FILE):
+            raise FileFormatError(f"{files}: a file is damaged: {str(original)[:500]}") from error
         if original is not error:
             raise original from None
-        files = listing(_table_files(plan), 5)
-        if files and str(error).startswith(_OF_A_FILE):
-            raise FileFormatError(f"{files}: a file is damaged: {str(error)[:500]}") from error
         if files:
             error.add_note(f"The query reads {files}.")
         raise
