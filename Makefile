@@ -43,7 +43,7 @@ TESTS_144 ?= tests/plan tests/optimizer tests/ops tests/property tests/sql tests
 	tests/io/test_mcap_source.py tests/io/test_log_fetching.py tests/io/test_sink.py \
 	tests/io/test_parquet_pages.py tests/io/test_video.py
 test-polars-1.44: $(VENV_144)/.installed  ## the tests of queries on Polars 1.44, the oldest that is supported
-	ROBODF_PROPERTY_PLANS=800 $(VENV_144)/bin/python $(PYTEST) $(TESTS_144)
+	$(VENV_144)/bin/python $(PYTEST) $(TESTS_144)
 	$(VENV_144)/bin/python $(PYTEST_RAY) tests/ops/test_operators.py tests/property
 
 # What goes to a GPU, asked of cudf-polars where there is none. The tests of operators run with engine="gpu", their

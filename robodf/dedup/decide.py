@@ -98,9 +98,8 @@ def decide(rows: Reading, against: Reading | None, how: How) -> Decided:
     """The rows that go. The answer is a function of the rows and their order alone."""
     if how.whole:
         return _of_vectors(rows, against, how)
-    whole = getattr(rows, "whole", None)
-    if isinstance(how.method, Exact) and against is None and whole is not None:
-        return _of_equal_in_memory(whole(), how)
+    if isinstance(how.method, Exact) and against is None and hasattr(type(rows), "whole"):
+        return _of_equal_in_memory(rows.whole, how)  # type: ignore[attr-defined]
     met, values = _meet(rows, against, how), Values(rows, against)
     if isinstance(how.method, Exact):
         found, facts = _of_equal(equal_rows(met, values), met, how)

@@ -11,7 +11,7 @@ from numba import int64, uint32, uint64
 
 from robodf.dedup.alike import mix
 from robodf.dedup.compiled import in_ranges, kernel
-from robodf.dedup.lanes import text_at
+from robodf.dedup.lanes import eight_bytes, inner
 
 MOST_ROWS = 2**32 - 2
 
@@ -159,25 +159,30 @@ def _in_parts(word, row, view, at, edges, first, end, largest, bits, best):
         # A loop of its own: that the bytes of a text come late from memory does not hold up the next ones.
         for k in range(low, high):
             other = first_of[k - low]
-            if not _same(view, at, other, k):
+            if not same_text(view, at, other, k):
                 # Another text of the same hash: it is the first, or like one in between.
                 other += 1
-                while other < k and not (word[other] == word[k] and _same(view, at, other, k)):
+                while other < k and not (word[other] == word[k] and same_text(view, at, other, k)):
                     other += 1
             best[row[k]] = row[other]
 
 
-@kernel
-def _same(view, at, a, b):
+@inner
+def same_text(views, at, a, b):
     """Whether two texts are equal: length and first bytes, then the rest of the view or what it points to."""
-    if view[a, 0] != view[b, 0]:
+    if views[a, 0] != views[b, 0]:
         return False
-    size = int64(view[a, 0] & uint64(0xFFFFFFFF))
-    if size <= 12 or view[a, 1] == view[b, 1]:
-        return view[a, 1] == view[b, 1]
-    left = text_at(at[int64(view[a, 1] & uint64(0xFFFFFFFF))] + int64(view[a, 1] >> uint64(32)), size)
-    right = text_at(at[int64(view[b, 1] & uint64(0xFFFFFFFF))] + int64(view[b, 1] >> uint64(32)), size)
-    for k in range(4, size):  # noqa: SIM110 - numba compiles no all() of a generator
-        if left[k] != right[k]:
+    size = int64(views[a, 0] & uint64(0xFFFFFFFF))
+    if size <= 12 or views[a, 1] == views[b, 1]:
+        return views[a, 1] == views[b, 1]
+    left, right = address_of(views, at, a), address_of(views, at, b)
+    for k in range(0, size - 7, 8):
+        if eight_bytes(left + k) != eight_bytes(right + k):
             return False
-    return True
+    return eight_bytes(left + size - 8) == eight_bytes(right + size - 8)
+
+
+@inner
+def address_of(views, at, row):
+    """Where a text of more than 12 bytes begins."""
+    return at[int64(views[row, 1] & uint64(0xFFFFFFFF))] + int64(views[row, 1] >> uint64(32))

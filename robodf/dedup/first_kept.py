@@ -14,7 +14,7 @@ from numba import int64, uint32, uint64
 from robodf.dedup import arithmetic
 from robodf.dedup.alike import frozen
 from robodf.dedup.compiled import in_ranges, kernel
-from robodf.dedup.first_equal import MOST_ROWS, fits, views_of, words_of
+from robodf.dedup.first_equal import MOST_ROWS, address_of, fits, same_text, views_of, words_of
 from robodf.dedup.lanes import eight_bytes, inner
 
 _AT_ONCE = 512  # rows
@@ -50,13 +50,18 @@ def kept(columns: list[pl.Series], there: np.ndarray, last: bool = False) -> np.
     owner = None
     if words.shape[1] == 1 and texts is None:
         single = frozen(words[:, 0])
-        share = lambda part: _of_words(single, skipped, last, part, bits)  # noqa: E731
+
+        def share(part: int) -> np.ndarray:
+            return _of_words(single, skipped, last, part, bits)
     else:
         views, at, ends, owner = views_of(texts) if texts is not None else (_NO_VIEWS, _NONE, _NONE, None)
         words, views, hashes = frozen(words), frozen(views), np.empty(n, np.uint64)
         if not all(in_ranges(n, lambda first, end: _hashed(words, views, at, ends, hashes, first, end))):
             raise ValueError("a broken Arrow column of texts: views that point out of its buffers")
-        share = lambda part: _of_rows(hashes, words, views, at, skipped, last, part, bits)[0]  # noqa: E731
+
+        def share(part: int) -> np.ndarray:
+            return _of_rows(hashes, words, views, at, skipped, last, part, bits)[0]
+
     stays = ~there
     for found in in_ranges(1 << bits, lambda first, end: [share(part) for part in range(first, end)], least=1):
         for rows in found:
@@ -176,7 +181,7 @@ def _hashed(words, views, at, ends, hashes, first, end):
                 buffer = int64(views[row, 1] & uint64(0xFFFFFFFF))
                 if buffer >= ends.size or int64(views[row, 1] >> uint64(32)) + size > ends[buffer]:
                     return False
-                text = _address(views, at, row)
+                text = address_of(views, at, row)
                 h = _step(h, uint64(size), uint64(0))
                 for k in range(0, size - 15, 16):
                     h = _step(h, eight_bytes(text + k), eight_bytes(text + k + 8))
@@ -184,11 +189,6 @@ def _hashed(words, views, at, ends, hashes, first, end):
                     h = _step(h, eight_bytes(text + max(size - 16, 0)), eight_bytes(text + size - 8))
         hashes[row] = _mixed(h)
     return True
-
-
-@inner
-def _address(views, at, row):
-    return at[int64(views[row, 1] & uint64(0xFFFFFFFF))] + int64(views[row, 1] >> uint64(32))
 
 
 @kernel
@@ -225,7 +225,7 @@ def _of_rows(hashes, words, views, at, skipped, last, part, bits):
             for k in range(some):
                 other = max(int64(found[k] & low) - 1, 0)
                 if views[other, 0] & low > uint64(12):
-                    asked ^= eight_bytes(_address(views, at, other))
+                    asked ^= eight_bytes(address_of(views, at, other))
         for k in range(some):
             h, row = mine[k], int64(rows[k])
             place = h & mask
@@ -265,13 +265,4 @@ def _equal(words, views, at, a, b):
             return False
     if not len(views):
         return True
-    if views[a, 0] != views[b, 0]:  # the length and the first four bytes
-        return False
-    size = int64(views[a, 0] & uint64(0xFFFFFFFF))
-    if size <= 12 or views[a, 1] == views[b, 1]:
-        return views[a, 1] == views[b, 1]
-    left, right = _address(views, at, a), _address(views, at, b)
-    for k in range(0, size - 7, 8):
-        if eight_bytes(left + k) != eight_bytes(right + k):
-            return False
-    return eight_bytes(left + size - 8) == eight_bytes(right + size - 8)
+    return same_text(views, at, a, b)

@@ -19,7 +19,7 @@ from robodf.optimizer import optimize
 from robodf.plan.base import lower_all
 
 SHARDS = 4
-CASES = int(os.environ.get("ROBODF_ALIGN_CASES", "300"))
+CASES = int(os.environ.get("ROBODF_ALIGN_CASES", "600"))
 METHODS = ("previous", "next", "nearest", "linear", "slerp", "none")
 START = 1_767_225_600  # seconds: 2026-01-01
 UNITS = {"ns": 10**9, "us": 10**6, "ms": 10**3}

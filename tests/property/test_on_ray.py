@@ -51,7 +51,7 @@ def test_random_plans(on_ray, parquet: dict[str, str]) -> None:  # noqa: F811
 
     plans.ENGINE.clear()
     run()
-    assert len(plans.ENGINE) <= 4 + PLANS // 50, plans.ENGINE
+    assert len(plans.ENGINE) <= 1 + PLANS // 50, plans.ENGINE
 
 
 @pytest.mark.timeout(900)

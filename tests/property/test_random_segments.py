@@ -16,7 +16,7 @@ TIMES = {
     "Int64": pl.Int64(), "UInt8": pl.UInt8(), "ns": pl.Datetime("ns"), "ms": pl.Datetime("ms", "Europe/Berlin"),
     "duration": pl.Duration("us"),
 }  # fmt: skip
-SOME = settings(max_examples=40, deadline=None)
+SOME = settings(max_examples=120, deadline=None)
 
 times = st.one_of(st.none(), st.integers(0, 40))
 recordings = st.sampled_from(["a", "b", "é", None])

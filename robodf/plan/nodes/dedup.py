@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -84,11 +85,10 @@ class Dedup(Plan):
             from robodf.dedup.decide import decide
 
             held = None if self.apart else self._held(rows)  # what cannot be read twice is held
-            kept = self._kept_at_once(held) if held is not None else None
-            if held is not None and kept is not None:
+            compared = reading(others[0]) if held is None else Held(held, self._light)
+            if isinstance(compared, Held) and (kept := self._kept_at_once(compared)) is not None:
                 yield kept
                 return
-            compared = reading(others[0]) if held is None else Held(held, self._light)
             with asked.during(engine):
                 decided = decide(compared, reading(earlier) if earlier is not None else None, self.how)
             self.caps.tell(decided.facts)
@@ -115,16 +115,16 @@ class Dedup(Plan):
         # The streaming engine would copy what is in memory as it is.
         return rows.collect(engine="in-memory") if isinstance(self.input, InMemory) else run(rows)
 
-    def _kept_at_once(self, held: pl.DataFrame) -> pl.DataFrame | None:
+    def _kept_at_once(self, held: Held) -> pl.DataFrame | None:
         """The rows that stay, where nobody asks because of which the others go."""
         if self.clusters or self.against or not isinstance(self.how.method, Exact):
             return None
-        light = Held(held, self._light).whole()
+        light = held.whole
         kept = kept_in_memory(light.get_column(VALUE), light.select(self.how.groups), self.how.keep, self.how.method)
         if kept is None:
             return None
-        rows = held.filter(pl.Series(kept))
-        self.caps.tell({"rows": held.height, "against": 0, "dropped": held.height - rows.height})
+        rows = held.frame.filter(pl.Series(kept))
+        self.caps.tell({"rows": len(kept), "against": 0, "dropped": len(kept) - rows.height})
         return rows
 
     @property
@@ -379,6 +379,7 @@ class Held:
         # A rank may look at all rows, as "far from the mean" does.
         return slices(self.frame.select(**exprs))
 
+    @cached_property
     def whole(self) -> pl.DataFrame:
         """All rows at once."""
         return self.frame.select(**{name: e.polars for name, e in self.light})
